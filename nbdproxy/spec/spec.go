@@ -1,0 +1,117 @@
+// Package spec is the contract between an agent and the vmsync-nbd it starts:
+// one JSON document in, one JSON object per line out.
+//
+// The agent writes a [Serve] or [Apply] document as the first line of
+// vmsync-nbd's stdin and keeps stdin open; its end tells vmsync-nbd to stop.
+// vmsync-nbd writes [Event] lines to stdout and its log to stderr, and exits 0
+// only after an [EventDone]. The package is plain data: it must never open,
+// read or run anything.
+package spec
+
+// Version is the version of the documents in this package. vmsync-nbd refuses
+// any other, so that two programs of different releases never guess.
+const Version = 1
+
+// Serve tells `vmsync-nbd serve` what to read and where to offer the stream.
+type Serve struct {
+	Version    int    `json:"version"`
+	Domain     string `json:"domain"`
+	Checkpoint string `json:"checkpoint"`
+	// Parent is the checkpoint the stream is incremental to; empty when every
+	// disk is full.
+	Parent string `json:"parent,omitempty"`
+	// Listen is the path of the unix socket (created mode 0600) on which exactly
+	// one client gets the stream.
+	Listen   string      `json:"listen"`
+	Compress string      `json:"compress,omitempty"` // "auto" (default), "none", "s2" or "zstd"
+	Disks    []ServeDisk `json:"disks"`
+}
+
+// ServeDisk is one export to read.
+type ServeDisk struct {
+	Name   string `json:"name"`   // target device, e.g. "vda"
+	Socket string `json:"socket"` // unix socket of the NBD server
+	Export string `json:"export"`
+	// Bitmap names the dirty bitmap to ask for ("backup-vda" for the meta context
+	// "qemu:dirty-bitmap:backup-vda"). Empty means the disk is sent in full.
+	Bitmap string `json:"bitmap,omitempty"`
+	Size   int64  `json:"size"` // bytes; the export must have exactly this size
+}
+
+// Apply tells `vmsync-nbd apply` what stream to expect and where to write it.
+// A stream whose header differs in any of these values is refused before
+// anything is written.
+type Apply struct {
+	Version    int         `json:"version"`
+	Domain     string      `json:"domain"`
+	Checkpoint string      `json:"checkpoint"`
+	Parent     string      `json:"parent,omitempty"`
+	Listen     string      `json:"listen"` // as in Serve; exactly one client brings the stream
+	Disks      []ApplyDisk `json:"disks"`
+}
+
+// ApplyDisk is one NBD server to write to.
+type ApplyDisk struct {
+	Name   string `json:"name"`
+	Socket string `json:"socket"`
+	Export string `json:"export"`
+	// Incremental says what the stream must be for this disk. A full disk's target
+	// must read as zeros throughout, so its zero extents are not written.
+	Incremental bool  `json:"incremental"`
+	Size        int64 `json:"size"` // bytes
+}
+
+// Kinds of events. Ready comes once, when the socket listens; Progress at most
+// four times a second for each disk; then Done or Failed, once, last.
+const (
+	EventReady    = "ready"
+	EventProgress = "progress"
+	EventDone     = "done"
+	EventFailed   = "failed"
+)
+
+// Event is one line of vmsync-nbd's output.
+type Event struct {
+	Event string `json:"event"`
+
+	// Progress.
+	Disk  string `json:"disk,omitempty"`
+	Done  int64  `json:"done,omitempty"`  // bytes of changed extents handled so far
+	Total int64  `json:"total,omitempty"` // bytes of changed extents in all; 0 while unknown
+	Wire  int64  `json:"wire,omitempty"`  // bytes of stream so far, all disks
+
+	// Done.
+	Disks []DiskResult `json:"disks,omitempty"`
+
+	// Failed.
+	Error *Error `json:"error,omitempty"`
+}
+
+// DiskResult sums up one disk of a finished stream. Both ends compute it on
+// their own; a run counts only if they agree.
+type DiskResult struct {
+	Name      string `json:"name"`
+	DataBytes int64  `json:"data_bytes"` // sent as data
+	ZeroBytes int64  `json:"zero_bytes"` // sent as zero ranges
+	Digest    string `json:"digest"`     // 16 hex digits; see docs/STREAM.md
+}
+
+// Error kinds that an agent decides on; anything else is KindOther.
+const (
+	KindOther    = "other"
+	KindExport   = "export"   // the NBD server being read failed or went away
+	KindTarget   = "target"   // the NBD server being written failed or went away
+	KindNoSpace  = "no-space" // the target's file system is full
+	KindStream   = "stream"   // the stream is damaged, hostile or of another version
+	KindPeer     = "peer"     // the connection that carries the stream broke
+	KindMismatch = "mismatch" // the stream is not the one that was asked for
+	KindSpec     = "spec"     // the document on stdin is wrong
+	KindStopped  = "stopped"  // stdin closed: the agent is gone or cancelled
+)
+
+// Error is a failure as vmsync-nbd saw it.
+type Error struct {
+	Kind    string `json:"kind"`
+	Disk    string `json:"disk,omitempty"`
+	Message string `json:"message"`
+}

@@ -1,0 +1,234 @@
+package replicator
+
+import (
+	"context"
+	"time"
+)
+
+// SourceEnd is the host whose domain is replicated. One SourceEnd serves one
+// run; its methods are called one at a time, in the order of this interface.
+type SourceEnd interface {
+	// Inspect takes the run's lock on the domain and tells what is there. It ends
+	// leftovers of dead runs of this pair: backup jobs that vmsync began, scratch
+	// files, guests left frozen; it names them in SourceView.Cleaned. It never
+	// touches another program's job or checkpoint.
+	Inspect(ctx context.Context, req InspectRequest) (*SourceView, error)
+	// Begin freezes the guest, begins checkpoint and pull backup in one libvirt
+	// call, thaws, and starts the data plane on the export.
+	Begin(ctx context.Context, req BeginRequest) (*Begun, error)
+	// Wait returns when the stream has been handed over in full.
+	Wait(ctx context.Context, progress func(Progress)) (*StreamResult, error)
+	// Finish ends the backup job, then deletes the checkpoints named in drop. Call
+	// it only when the target has durably accepted the state.
+	Finish(ctx context.Context, drop []string) error
+	// Close ends everything the run began and has not finished: the data plane, the
+	// backup job, the checkpoint Begin made; and releases the lock. The guest is
+	// thawed when it returns.
+	Close() error
+}
+
+// TargetEnd is the host that keeps the replica. One TargetEnd serves one run;
+// its methods are called one at a time, in the order of this interface.
+type TargetEnd interface {
+	// Open takes the run's lock on the domain's folder in the store, completes or
+	// removes what dead runs left, and tells what the store holds.
+	Open(ctx context.Context, req OpenRequest) (*TargetView, error)
+	// Prepare makes empty overlays or images and starts the data plane on them.
+	// Nothing that the manifest lists is touched.
+	Prepare(ctx context.Context, req PrepareRequest) (*Prepared, error)
+	// Wait returns when the stream has been received, applied, flushed and checked
+	// against its digests.
+	Wait(ctx context.Context, progress func(Progress)) (*StreamResult, error)
+	// Commit makes the state durable and visible with one atomic rename for all
+	// disks, merges overlays that are no longer needed, and refreshes the domain
+	// definition. An error of type *CommittedError says that the state is durable
+	// but something after it failed.
+	Commit(ctx context.Context, req CommitRequest) (*Committed, error)
+	// Close ends everything the run began and has not committed and releases the
+	// lock.
+	Close() error
+}
+
+// InspectRequest asks for the source's view of a domain.
+type InspectRequest struct {
+	Domain string `json:"domain"` // name or UUID
+	Pair   string `json:"pair"`   // 8 hex digits; names the checkpoints of this pair
+	Store  string `json:"store"`  // where the pair's replica lives, for messages
+}
+
+// SourceDisk is a disk of the source domain, whether it can be replicated or not.
+type SourceDisk struct {
+	Name   string `json:"name"` // target device
+	Path   string `json:"path,omitempty"`
+	Format string `json:"format,omitempty"` // "qcow2", "raw", ...
+	Size   int64  `json:"size"`             // virtual size in bytes
+	// Unfit says in words why the disk cannot be replicated; empty when it can.
+	Unfit string `json:"unfit,omitempty"`
+	// Ignored is set for media that no one expects in a replica: cdroms, floppies
+	// and empty drives.
+	Ignored bool `json:"ignored,omitempty"`
+}
+
+// SourceCheckpoint is one checkpoint of this pair that the source still has.
+type SourceCheckpoint struct {
+	Name       string   `json:"name"`
+	Generation int64    `json:"generation"`
+	Disks      []string `json:"disks"` // disks whose changes it tracks
+}
+
+// SourceView is what the source looks like before anything is begun.
+type SourceView struct {
+	Name        string             `json:"name"`
+	UUID        string             `json:"uuid"`
+	HostID      string             `json:"host_id"` // libvirt's host UUID: tells whether both ends are one host
+	Running     bool               `json:"running"` // running or paused: a backup is possible
+	State       string             `json:"state"`   // in words, for messages
+	Disks       []SourceDisk       `json:"disks"`
+	Checkpoints []SourceCheckpoint `json:"checkpoints"` // of this pair only
+	// BusyWith names a job of somebody else that excludes a backup now ("migration",
+	// "backup", …); empty when there is none.
+	BusyWith string   `json:"busy_with,omitempty"`
+	Cleaned  []string `json:"cleaned,omitempty"` // leftovers ended, in words
+}
+
+// BeginDisk is one disk to export.
+type BeginDisk struct {
+	Name string `json:"name"`
+	// Parent is the checkpoint to be incremental to; empty for the whole disk.
+	Parent string `json:"parent,omitempty"`
+}
+
+// BeginRequest asks the source to begin.
+type BeginRequest struct {
+	Checkpoint string      `json:"checkpoint"`
+	Parent     string      `json:"parent,omitempty"`
+	Disks      []BeginDisk `json:"disks"`
+	// Forget names checkpoints of this pair that no longer serve: they are deleted
+	// before the backup begins (plainly, or their metadata where the bitmap is gone).
+	Forget   []string `json:"forget,omitempty"`
+	Compress string   `json:"compress,omitempty"`
+}
+
+// Consistency says what a state can promise to the guest's file systems.
+type Consistency string
+
+// Levels of consistency.
+const (
+	ConsistencyFilesystem Consistency = "filesystem" // frozen by the guest agent
+	ConsistencyCrash      Consistency = "crash"      // as after a power cut
+)
+
+// Begun is a backup that is open on the source.
+type Begun struct {
+	Time        time.Time     `json:"time"` // the checkpoint's instant by the source's clock
+	Consistency Consistency   `json:"consistency"`
+	Warning     string        `json:"warning,omitempty"` // why the consistency is less than filesystem
+	Frozen      time.Duration `json:"frozen"`            // how long the guest was frozen
+	DomainXML   string        `json:"domain_xml"`        // inactive, migratable, with secrets
+	Disks       []BegunDisk   `json:"disks"`
+	Socket      string        `json:"socket"` // unix socket on the source that offers the stream
+}
+
+// BegunDisk is one exported disk.
+type BegunDisk struct {
+	Name        string `json:"name"`
+	Size        int64  `json:"size"` // bytes at the checkpoint
+	Incremental bool   `json:"incremental"`
+}
+
+// Progress of one disk, or of the stream.
+type Progress struct {
+	Disk  string `json:"disk"`
+	Done  int64  `json:"done"`  // bytes of changed extents handled
+	Total int64  `json:"total"` // bytes of changed extents in all; 0 while unknown
+	Wire  int64  `json:"wire"`  // bytes of stream so far, all disks
+}
+
+// DiskResult sums up one disk of a finished stream.
+type DiskResult struct {
+	Name      string `json:"name"`
+	DataBytes int64  `json:"data_bytes"`
+	ZeroBytes int64  `json:"zero_bytes"`
+	Digest    string `json:"digest"`
+}
+
+// StreamResult sums up a finished stream as one end saw it.
+type StreamResult struct {
+	Disks []DiskResult `json:"disks"`
+	Wire  int64        `json:"wire"` // bytes
+}
+
+// OpenRequest asks for the target's view of a replica.
+type OpenRequest struct {
+	Store        string `json:"store"`  // absolute path
+	Domain       string `json:"domain"` // name of the source domain, or UUID as the user gave it
+	TargetDomain string `json:"target_domain,omitempty"`
+}
+
+// HeadDisk is one disk of the store's head.
+type HeadDisk struct {
+	Name string `json:"name"`
+	Size int64  `json:"size"`
+}
+
+// Head is the newest state of a store.
+type Head struct {
+	Generation int64      `json:"generation"`
+	Checkpoint string     `json:"checkpoint"`
+	Time       time.Time  `json:"time"`
+	Disks      []HeadDisk `json:"disks"`
+}
+
+// TargetView is what the target looks like before anything is begun.
+type TargetView struct {
+	Pair     string   `json:"pair"` // made at the first Open, kept with the first state
+	HostID   string   `json:"host_id"`
+	Folder   string   `json:"folder"` // the domain's folder
+	Head     *Head    `json:"head,omitempty"`
+	UUID     string   `json:"uuid,omitempty"` // of the domain this replica belongs to
+	LastUsed int64    `json:"last_used"`      // highest generation ever given out
+	Cleaned  []string `json:"cleaned,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// PrepareDisk is one disk to receive.
+type PrepareDisk struct {
+	Name        string `json:"name"`
+	Size        int64  `json:"size"`
+	Incremental bool   `json:"incremental"`
+}
+
+// PrepareRequest asks the target for somewhere to write.
+type PrepareRequest struct {
+	Generation int64         `json:"generation"`
+	Domain     string        `json:"domain"` // source domain's name, as in the stream
+	Checkpoint string        `json:"checkpoint"`
+	Parent     string        `json:"parent,omitempty"`
+	Disks      []PrepareDisk `json:"disks"`
+}
+
+// Prepared is the target ready to receive.
+type Prepared struct {
+	Socket string `json:"socket"` // unix socket on the target that takes the stream
+}
+
+// CommitRequest asks the target to make the received state its head.
+type CommitRequest struct {
+	Time         time.Time     `json:"time"`
+	Consistency  Consistency   `json:"consistency"`
+	Frozen       time.Duration `json:"frozen"`
+	SourceDomain string        `json:"source_domain"`
+	SourceUUID   string        `json:"source_uuid"`
+	SourceHost   string        `json:"source_host"` // as the user named it, for people
+	SourceHostID string        `json:"source_host_id"`
+	DomainXML    string        `json:"domain_xml"`
+	Disks        []DiskResult  `json:"disks"`
+	// LeftOut names the source's disks that are not part of the replica.
+	LeftOut []string `json:"left_out,omitempty"`
+}
+
+// Committed is a state that is durable.
+type Committed struct {
+	State    string   `json:"state"` // e.g. "2026-11-21T070301Z"
+	Warnings []string `json:"warnings,omitempty"`
+}
