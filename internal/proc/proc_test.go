@@ -94,11 +94,21 @@ func TestChildDiesWhenParentIsKilled(t *testing.T) {
 }
 
 func TestChildOutlivesTheGoroutineThatStartedIt(t *testing.T) {
-	const n = 24
+	const n = 48
 	procs := make([]*Process, n)
-	var wg sync.WaitGroup
+	// Threads come and go all the while: a goroutine that ends locked to its thread
+	// takes the thread with it.
+	churn, stop := context.WithCancel(t.Context())
+	var churning, starting sync.WaitGroup
+	for range 8 {
+		churning.Go(func() {
+			for churn.Err() == nil {
+				lockAndLeave()
+			}
+		})
+	}
 	for i := range n {
-		wg.Go(func() {
+		starting.Go(func() {
 			p, err := Start(t.Context(), Cmd{Argv: []string{"cat"}, PipeStdin: true, PipeStdout: true})
 			if err != nil {
 				t.Error(err)
@@ -107,15 +117,9 @@ func TestChildOutlivesTheGoroutineThatStartedIt(t *testing.T) {
 			procs[i] = p
 		})
 	}
-	wg.Wait()
-	// Make threads come and go: a goroutine that ends while locked takes its thread
-	// with it.
-	for range 64 {
-		wg.Go(func() {
-			lockAndLeave()
-		})
-	}
-	wg.Wait()
+	starting.Wait()
+	stop()
+	churning.Wait()
 	for i, p := range procs {
 		if p == nil {
 			continue
