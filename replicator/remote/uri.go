@@ -1,0 +1,46 @@
+package remote
+
+import (
+	"fmt"
+	"net/url"
+)
+
+// Endpoint says where an end is.
+type Endpoint struct {
+	Local bool
+	User  string // empty: as SSH's configuration says
+	Host  string
+	Port  string // empty: as SSH's configuration says
+	// Name is how the user named it, for people.
+	Name string
+}
+
+// ParseURI reads a libvirt connection URI as a place: qemu:///system is this
+// host, qemu+ssh://[user@]host[:port]/system is another. vmsync needs more of a
+// host than libvirt's own remote protocol gives, so other transports are
+// refused.
+func ParseURI(uri string) (Endpoint, error) {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("bad URI %q: %w", uri, err)
+	}
+	const forms = "use qemu:///system for this host or qemu+ssh://[user@]host[:port]/system for another"
+	switch {
+	case u.Path != "/system" && u.Path != "/system/":
+		return Endpoint{}, fmt.Errorf("URI %q: only /system is supported; %s", uri, forms)
+	case u.RawQuery != "":
+		return Endpoint{}, fmt.Errorf("URI %q: parameters are not supported; use --ssh-key, --ssh-config and --ssh-user", uri)
+	case u.User != nil && hasPassword(u):
+		return Endpoint{}, fmt.Errorf("URI for %s: passwords are not supported; use keys", u.Host)
+	case u.Scheme == "qemu" && u.Host == "":
+		return Endpoint{Local: true, Name: "localhost"}, nil
+	case u.Scheme == "qemu+ssh" && u.Hostname() != "":
+		return Endpoint{User: u.User.Username(), Host: u.Hostname(), Port: u.Port(), Name: u.Hostname()}, nil
+	}
+	return Endpoint{}, fmt.Errorf("URI %q is not supported; %s", uri, forms)
+}
+
+func hasPassword(u *url.URL) bool {
+	_, has := u.User.Password()
+	return has
+}

@@ -1,0 +1,299 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Request says what to replicate.
+type Request struct {
+	Domain       string // name or UUID on the source
+	SourceHost   string // as the user named it, for people
+	TargetHost   string // as the user named it, for people
+	TargetDomain string // empty: the source's name
+	Store        string // absolute path on the target
+	Compress     string // see spec.Serve
+	Options      Options
+}
+
+// Relay moves a stream from a unix socket on the source to one on the target
+// and returns when both directions have ended or ctx is done.
+type Relay func(ctx context.Context, sourceSocket, targetSocket string) error
+
+// Summary is what a run did.
+type Summary struct {
+	Domain       string
+	State        string
+	Checkpoint   string
+	Kind         string // "full", "incremental" or "mixed"
+	Consistency  Consistency
+	Disks        []DiskResult
+	ChangedBytes int64 // of data and zeros
+	DataBytes    int64
+	ZeroBytes    int64
+	Wire         int64 // bytes of the stream
+	Frozen       time.Duration
+	Duration     time.Duration
+}
+
+// Sync replicates once. Both ends must be fresh; Sync closes neither. It
+// returns a Summary only when the new state is durable on the target. An error
+// after that moment (a checkpoint that could not be deleted, a domain that could
+// not be defined) comes with the Summary.
+func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay Relay, out Reporter) (*Summary, error) {
+	r := &run{req: req, src: src, dst: dst, relay: relay, out: out, start: time.Now()}
+	if err := r.look(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.transfer(ctx); err != nil {
+		return nil, err
+	}
+	return r.finish(ctx)
+}
+
+// run is one replication on its way.
+type run struct {
+	req   Request
+	src   SourceEnd
+	dst   TargetEnd
+	relay Relay
+	out   Reporter
+	start time.Time
+
+	source   *SourceView
+	target   *TargetView
+	plan     *Plan
+	prepared *Prepared
+	begun    *Begun
+	sent     *StreamResult
+}
+
+// look inspects both ends and makes the plan.
+func (r *run) look(ctx context.Context) (err error) {
+	done := r.out.Phase("look")
+	defer func() { done(err) }()
+	if r.source, err = r.src.Inspect(ctx, InspectRequest{Domain: r.req.Domain}); err != nil {
+		return err
+	}
+	r.notices("source", r.source.Cleaned)
+	if r.req.TargetDomain == "" {
+		r.req.TargetDomain = r.source.Name
+	}
+	if r.target, err = r.dst.Open(ctx, OpenRequest{Store: r.req.Store, TargetDomain: r.req.TargetDomain}); err != nil {
+		return err
+	}
+	r.notices("target", r.target.Cleaned)
+	for _, w := range r.target.Warnings {
+		r.out.Warn(w, "")
+	}
+	if r.source.HostID == r.target.HostID && r.req.TargetDomain == r.source.Name {
+		return &Error{Kind: KindUsage, Domain: r.source.Name, Op: "compare both ends",
+			Hint: "give the replica another name with --target-domain",
+			Err:  errors.New("source and target are the same host")}
+	}
+	if r.plan, err = Decide(r.source, r.target, r.req.Options); err != nil {
+		return err
+	}
+	for _, l := range r.plan.LeftOut {
+		if l.Notable {
+			r.out.Warn(fmt.Sprintf("disk %s is not replicated: %s", l.Name, l.Reason), l.Name)
+		}
+	}
+	return nil
+}
+
+func (r *run) notices(end string, lines []string) {
+	for _, l := range lines {
+		r.out.Notice(end + ": cleaned up after an earlier run: " + l)
+	}
+}
+
+// begin prepares the target and opens the backup on the source. Where the
+// parent's bitmaps turn out to be unusable it starts over with whole disks.
+func (r *run) begin(ctx context.Context) error {
+	err := r.tryBegin(ctx)
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != KindCheckpointInconsistent || r.plan.Kind() == "full" {
+		return err
+	}
+	why := fmt.Sprintf("the dirty bitmaps of checkpoint %s are gone or damaged (qemu was killed, or the image was replaced)", r.plan.Parent)
+	r.out.Warn(why+"; sending whole disks", e.Disk)
+	r.plan = r.plan.WithoutParent(why)
+	return r.tryBegin(ctx)
+}
+
+func (r *run) tryBegin(ctx context.Context) (err error) {
+	for _, d := range r.plan.Disks {
+		if !d.Incremental {
+			r.out.Notice(fmt.Sprintf("disk %s: full copy (%s)", d.Name, d.Reason))
+		}
+	}
+	done := r.out.Phase("prepare")
+	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent}
+	begin := BeginRequest{Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent, Forget: r.plan.Forget, Compress: r.req.Compress}
+	for _, d := range r.plan.Disks {
+		prepare.Disks = append(prepare.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental})
+		b := BeginDisk{Name: d.Name}
+		if d.Incremental {
+			b.Parent = r.plan.Parent
+		}
+		begin.Disks = append(begin.Disks, b)
+	}
+	r.prepared, err = r.dst.Prepare(ctx, prepare)
+	done(err)
+	if err != nil {
+		return err
+	}
+
+	done = r.out.Phase("checkpoint")
+	defer func() { done(err) }()
+	if r.begun, err = r.src.Begin(ctx, begin); err != nil {
+		return err
+	}
+	if r.begun.Warning != "" {
+		r.out.Warn(r.begun.Warning, "")
+	}
+	return r.sameDisks()
+}
+
+// sameDisks checks that what the source exports is what the target prepared for.
+func (r *run) sameDisks() error {
+	for i, d := range r.plan.Disks {
+		if i >= len(r.begun.Disks) || r.begun.Disks[i] != (BegunDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental}) {
+			return &Error{Kind: KindChanged, Domain: r.source.Name, Disk: d.Name, Op: "compare the export with the plan",
+				Hint: "run the sync again",
+				Err:  errors.New("the disk changed (resized, or plugged) while the run began")}
+		}
+	}
+	return nil
+}
+
+// transfer moves the stream and waits for both ends to agree on it.
+func (r *run) transfer(ctx context.Context) (err error) {
+	done := r.out.Phase("transfer")
+	defer func() { done(err) }()
+	g, gctx := errgroup.WithContext(ctx)
+	var received *StreamResult
+	var sourceErr, targetErr, relayErr error
+	g.Go(func() error {
+		r.sent, sourceErr = r.src.Wait(gctx, r.out.Progress)
+		return sourceErr
+	})
+	g.Go(func() error {
+		received, targetErr = r.dst.Wait(gctx, func(Progress) {})
+		return targetErr
+	})
+	g.Go(func() error {
+		relayErr = r.relay(gctx, r.begun.Socket, r.prepared.Socket)
+		var e *Error
+		if errors.As(relayErr, &e) {
+			return relayErr // it never got to both sockets: nobody else will notice
+		}
+		// When one end fails its socket closes and the relay ends; what that end has to
+		// say about it is the better error, so the relay's own does not cancel the others.
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return chooseError(ctx, sourceErr, targetErr, relayErr)
+	}
+	if err := agree(r.sent, received); err != nil {
+		return &Error{Kind: KindStream, Domain: r.source.Name, Op: "compare both ends' digests",
+			Hint: "run the sync again; if this repeats, suspect memory or the network path", Err: err}
+	}
+	return nil
+}
+
+// chooseError picks the error that says most about why a transfer failed: when
+// one end breaks, the others see no more than a closed connection.
+func chooseError(ctx context.Context, errs ...error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	best, rank := error(nil), -1
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		n := 1
+		var e *Error
+		switch {
+		case errors.Is(err, context.Canceled):
+			n = 0
+		case errors.As(err, &e) && e.Kind != KindPeer:
+			n = 2
+		}
+		if n > rank {
+			best, rank = err, n
+		}
+	}
+	return best
+}
+
+// agree checks that both ends saw the same stream.
+func agree(sent, received *StreamResult) error {
+	if !slices.Equal(sent.Disks, received.Disks) {
+		return fmt.Errorf("source sent %+v, target received %+v", sent.Disks, received.Disks)
+	}
+	return nil
+}
+
+// finish makes the state durable, then lets the source go on without the old
+// checkpoint, then settles the target.
+func (r *run) finish(ctx context.Context) (*Summary, error) {
+	done := r.out.Phase("commit")
+	committed, err := r.dst.Commit(ctx, r.commitRequest())
+	done(err)
+	if err != nil {
+		return nil, err
+	}
+	sum := r.summary(committed)
+
+	done = r.out.Phase("release")
+	err = r.src.Finish(ctx, r.plan.Drop)
+	done(err)
+	if err != nil {
+		err = fmt.Errorf("state %s is stored, but the source could not be released: %w", committed.State, err)
+	}
+
+	done = r.out.Phase("settle")
+	settled, serr := r.dst.Settle(ctx)
+	done(serr)
+	if serr != nil {
+		serr = fmt.Errorf("state %s is stored, but the target could not be settled: %w", committed.State, serr)
+	} else {
+		for _, w := range settled.Warnings {
+			r.out.Warn(w, "")
+		}
+	}
+	sum.Duration = time.Since(r.start)
+	return sum, errors.Join(err, serr)
+}
+
+func (r *run) commitRequest() CommitRequest {
+	c := CommitRequest{Time: r.begun.Time, Consistency: r.begun.Consistency, Frozen: r.begun.Frozen,
+		SourceDomain: r.source.Name, SourceUUID: r.source.UUID, SourceHost: r.req.SourceHost, SourceHostID: r.source.HostID,
+		DomainXML: r.begun.DomainXML, Disks: r.sent.Disks}
+	for _, l := range r.plan.LeftOut {
+		c.LeftOut = append(c.LeftOut, l.Name)
+	}
+	return c
+}
+
+func (r *run) summary(c *Committed) *Summary {
+	s := &Summary{Domain: r.source.Name, State: c.State, Checkpoint: r.plan.Checkpoint, Kind: r.plan.Kind(),
+		Consistency: r.begun.Consistency, Disks: r.sent.Disks, Wire: r.sent.Wire, Frozen: r.begun.Frozen}
+	for _, d := range r.sent.Disks {
+		s.DataBytes += d.DataBytes
+		s.ZeroBytes += d.ZeroBytes
+	}
+	s.ChangedBytes = s.DataBytes + s.ZeroBytes
+	return s
+}

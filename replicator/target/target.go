@@ -1,0 +1,179 @@
+// Package target is the target end of a replication: it keeps a replica's
+// folder in a store, receives a stream into fresh images, makes it the head, and
+// keeps the libvirt domain that boots it defined.
+//
+// The domain never uses an image of a state. It uses run overlays: throw-away
+// images over the head, so that starting the replica, on purpose or by mistake,
+// changes no state, and so that it can be told afterwards that it was started.
+//
+// The package must never touch what the manifest lists but by merging an overlay
+// into its base while the head is read through both, and never overwrite a
+// replica that runs or was run.
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"vmsync/internal/libvirt"
+	"vmsync/internal/qemu"
+	"vmsync/internal/store"
+	"vmsync/replicator"
+	"vmsync/replicator/dataplane"
+)
+
+// runRoot is where the sockets of a run live; nobody but root may enter it.
+const runRoot = "/run/vmsync/target"
+
+// Target implements replicator.TargetEnd on this host. Make one with [New] for
+// each run.
+type Target struct {
+	program string // vmsync-nbd
+	virt    *libvirt.Conn
+	owner   libvirt.Owner // qemu's user and group
+	domain  string        // the replica's name
+
+	folder   *store.Folder
+	manifest *store.Manifest
+
+	// prep is what Prepare made and Commit has not taken yet.
+	prep *preparation
+	// received is what the data plane reported.
+	received *replicator.StreamResult
+}
+
+var _ replicator.TargetEnd = (*Target)(nil)
+
+// preparation is the state of one Prepare.
+type preparation struct {
+	req     replicator.PrepareRequest
+	dir     string   // of its sockets
+	images  []string // made for it, relative to the folder; same order as req.Disks
+	servers []*qemu.Server
+	session *dataplane.Session
+	// ctx outlives the call that made it; cancel ends the children.
+	cancel context.CancelFunc
+}
+
+// New makes the target end of this host. program is vmsync-nbd's path.
+func New(program string) *Target { return &Target{program: program} }
+
+// fail makes an error about the replica.
+func (t *Target) fail(kind replicator.Kind, op, disk, hint string, err error) error {
+	return &replicator.Error{Kind: kind, Domain: t.domain, Disk: disk, Op: op, Hint: hint, Err: err}
+}
+
+// Open implements replicator.TargetEnd.
+func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replicator.TargetView, error) {
+	t.domain = req.TargetDomain
+	if err := t.havePrograms(); err != nil {
+		return nil, err
+	}
+	if err := t.openStore(req); err != nil {
+		return nil, err
+	}
+	virt, err := libvirt.Connect(ctx)
+	if err != nil {
+		return nil, t.fail(replicator.KindLibvirt, "connect to libvirt on the target", "", "is libvirtd running there?", err)
+	}
+	t.virt = virt
+	host, err := virt.Host(ctx)
+	if err != nil {
+		return nil, t.fail(replicator.KindLibvirt, "ask libvirt on the target about its host", "", "", err)
+	}
+	t.owner = host.Owner
+	if err := t.refuseForeign(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.refuseUsed(ctx); err != nil {
+		return nil, err
+	}
+	view := &replicator.TargetView{Pair: t.manifest.Pair, HostID: host.UUID, Folder: t.folder.Dir(),
+		UUID: t.manifest.Source.UUID, LastUsed: t.manifest.LastGeneration}
+	if view.Cleaned, view.Warnings, err = t.recover(ctx); err != nil {
+		return nil, err
+	}
+	if head := t.manifest.Head(); head != nil {
+		view.Head = &replicator.Head{Generation: head.Generation, Checkpoint: head.Checkpoint, Time: head.Time}
+		for _, d := range head.Disks {
+			view.Head.Disks = append(view.Head.Disks, replicator.HeadDisk{Name: d.Name, Size: d.Size})
+		}
+	}
+	return view, nil
+}
+
+// havePrograms looks for what a run needs before anything is begun.
+func (t *Target) havePrograms() error {
+	host, _ := os.Hostname()
+	for program, hint := range map[string]string{
+		t.program:       "install vmsync on " + host,
+		qemu.ImgProgram: "install it on " + host + ", with Debian: apt-get install qemu-utils",
+		qemu.NBDProgram: "install it on " + host + ", with Debian: apt-get install qemu-utils",
+	} {
+		if _, err := exec.LookPath(program); err != nil {
+			return t.fail(replicator.KindProgramMissing, "look for programs on the target", "", hint,
+				fmt.Errorf("%s is not installed on %s", filepath.Base(program), host))
+		}
+	}
+	return nil
+}
+
+func (t *Target) openStore(req replicator.OpenRequest) error {
+	const op = "open the store"
+	if !filepath.IsAbs(req.Store) {
+		return t.fail(replicator.KindUsage, op, "", "give --store an absolute path on the target", fmt.Errorf("%q is relative", req.Store))
+	}
+	folder, err := store.Lock(filepath.Clean(req.Store), req.TargetDomain)
+	switch {
+	case errors.Is(err, store.ErrBusy):
+		return t.fail(replicator.KindBusy, op, "", "wait for it to end", err)
+	case err != nil:
+		return t.fail(replicator.KindStore, op, "", "the store must be a folder on the target that root can write to; see --store", err)
+	}
+	t.folder = folder
+	t.manifest, err = folder.Load()
+	if errors.Is(err, fs.ErrNotExist) {
+		t.manifest, err = folder.Create(req.TargetDomain)
+	}
+	if err != nil {
+		return t.fail(replicator.KindStore, op, "", "nothing was changed", err)
+	}
+	return nil
+}
+
+// Wait implements replicator.TargetEnd.
+func (t *Target) Wait(ctx context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
+	if t.prep == nil {
+		return nil, errors.New("wait called before prepare")
+	}
+	res, err := t.prep.session.Wait(ctx, t.domain, progress)
+	if err != nil {
+		var e *replicator.Error
+		if errors.As(err, &e) && e.Kind == replicator.KindTargetFull {
+			e.Hint = fmt.Sprintf("free space on the file system of %s; the replica there is as it was", t.folder.Dir())
+		}
+		return nil, err
+	}
+	t.received = res
+	return res, nil
+}
+
+// Close implements replicator.TargetEnd.
+func (t *Target) Close() error {
+	var errs []error
+	if t.prep != nil {
+		errs = append(errs, t.discard())
+	}
+	if t.virt != nil {
+		errs = append(errs, t.virt.Close())
+	}
+	if t.folder != nil {
+		errs = append(errs, t.folder.Unlock())
+	}
+	return errors.Join(errs...)
+}
