@@ -1,0 +1,208 @@
+package replicator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Kinds of errors that the controller, or a person's script, decides on. The
+// strings are stable: they cross the connection between controller and agent and
+// appear in JSON output.
+const (
+	// KindOther is everything nobody decides on.
+	KindOther = "other"
+
+	// The source's domain.
+	KindUnknownDomain   = "unknown-domain"   // no such domain on the source
+	KindDomainOff       = "domain-off"       // not running: no backup is possible
+	KindDomainStopped   = "domain-stopped"   // it stopped or crashed during the run
+	KindNoDisk          = "no-disk"          // a disk that was asked for does not exist
+	KindDiskUnfit       = "disk-unfit"       // a disk cannot be replicated
+	KindJobActive       = "job-active"       // another program's job excludes a backup
+	KindScratchFull     = "scratch-full"     // too little room for the scratch files
+	KindCheckpointInUse = "checkpoint-inuse" // the new checkpoint's name or bitmap exists
+	// KindCheckpointInconsistent means that a parent's bitmaps are gone or broken.
+	// Nothing was begun. Begin again with every disk full and the parents in Forget.
+	KindCheckpointInconsistent = "checkpoint-inconsistent"
+
+	// Either end.
+	KindBusy           = "busy"            // another run holds the lock; Err is a *BusyError
+	KindUnreachable    = "unreachable"     // libvirt or the host does not answer
+	KindProgramMissing = "program-missing" // a program the end needs is not installed
+	KindDenied         = "denied"          // rights are missing
+	KindNoSpace        = "no-space"        // the target's file system is full
+	KindStream         = "stream"          // the stream was damaged, or not the one asked for
+	KindPeer           = "peer"            // the connection that carries the stream broke
+	KindExport         = "export"          // the source's NBD export failed or went away
+	KindTarget         = "target"          // the target's NBD server failed or went away
+	KindSequence       = "sequence"        // the controller broke the order of calls: a bug
+	KindRequest        = "request"         // a request's values make no sense: a bug
+	KindCanceled       = "canceled"        // the caller gave up
+
+	// KindCommitted says that the state is durable but something after it failed;
+	// Err is a *CommittedError.
+	KindCommitted = "committed"
+)
+
+// Error is a failure of one end, as a controller decides on it and a person reads
+// it. Any field but Kind and Err may be empty. It survives a hop as JSON, except
+// that Err comes back as plain text (*BusyError and *CommittedError excepted).
+type Error struct {
+	Kind   string // one of the Kind constants
+	Domain string
+	Disk   string
+	Op     string // what was being done: "begin the backup"
+	Hint   string // what to do next, as a sentence without its full stop
+	Err    error
+}
+
+// Error says what happened, to what, and what to do next.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Domain != "" {
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "(domain %s", e.Domain)
+		if e.Disk != "" {
+			fmt.Fprintf(&b, ", disk %s", e.Disk)
+		}
+		b.WriteByte(')')
+	} else if e.Disk != "" {
+		fmt.Fprintf(&b, " (disk %s)", e.Disk)
+	}
+	if e.Err != nil {
+		if b.Len() > 0 {
+			b.WriteString(": ")
+		}
+		b.WriteString(e.Err.Error())
+	}
+	if b.Len() == 0 {
+		b.WriteString(e.Kind)
+	}
+	if e.Hint != "" {
+		b.WriteString("; " + e.Hint)
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf returns the kind of the first *Error in err's chain, KindOther if there
+// is none, and "" for nil.
+func KindOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind != "" {
+		return e.Kind
+	}
+	return KindOther
+}
+
+// BusyError says that another run holds the lock.
+type BusyError struct {
+	PID  int    // of the process that holds it; 0 when unknown
+	What string // what that process says it is doing, for people
+}
+
+// Error names the holder.
+func (e *BusyError) Error() string {
+	switch {
+	case e.PID > 0 && e.What != "":
+		return fmt.Sprintf("another run holds the lock: process %d (%s)", e.PID, e.What)
+	case e.PID > 0:
+		return fmt.Sprintf("another run holds the lock: process %d", e.PID)
+	default:
+		return "another run holds the lock"
+	}
+}
+
+// CommittedError says that a state is durable although a later step failed.
+type CommittedError struct {
+	Committed Committed
+	Err       error
+}
+
+// Error says both.
+func (e *CommittedError) Error() string {
+	return fmt.Sprintf("state %s is durable, but a step after it failed: %v", e.Committed.State, e.Err)
+}
+
+// Unwrap returns the later step's error.
+func (e *CommittedError) Unwrap() error { return e.Err }
+
+// wireError is Error as JSON.
+type wireError struct {
+	Kind      string     `json:"kind"`
+	Domain    string     `json:"domain,omitempty"`
+	Disk      string     `json:"disk,omitempty"`
+	Op        string     `json:"op,omitempty"`
+	Hint      string     `json:"hint,omitempty"`
+	Message   string     `json:"message,omitempty"` // text of Err
+	HolderPID int        `json:"holder_pid,omitempty"`
+	Holder    string     `json:"holder,omitempty"`
+	Committed *Committed `json:"committed,omitempty"`
+}
+
+// MarshalJSON encodes the error for the other side of a connection.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	w := wireError{Kind: e.Kind, Domain: e.Domain, Disk: e.Disk, Op: e.Op, Hint: e.Hint}
+	if e.Err != nil {
+		w.Message = e.Err.Error()
+	}
+	if b, ok := errors.AsType[*BusyError](e.Err); ok {
+		w.HolderPID, w.Holder = b.PID, b.What
+	}
+	if c, ok := errors.AsType[*CommittedError](e.Err); ok {
+		w.Committed = &c.Committed
+		if c.Err != nil {
+			w.Message = c.Err.Error()
+		}
+	}
+	return json.Marshal(w)
+}
+
+// UnmarshalJSON decodes what MarshalJSON encoded.
+func (e *Error) UnmarshalJSON(data []byte) error {
+	var w wireError
+	if err := json.Unmarshal(data, &w); err != nil {
+		return fmt.Errorf("decode error: %w", err)
+	}
+	*e = Error{Kind: w.Kind, Domain: w.Domain, Disk: w.Disk, Op: w.Op, Hint: w.Hint}
+	if e.Kind == "" {
+		e.Kind = KindOther
+	}
+	if w.Message != "" {
+		e.Err = errors.New(w.Message)
+	}
+	switch {
+	case e.Kind == KindBusy:
+		e.Err = &BusyError{PID: w.HolderPID, What: w.Holder}
+	case e.Kind == KindCommitted && w.Committed != nil:
+		e.Err = &CommittedError{Committed: *w.Committed, Err: e.Err}
+	}
+	return nil
+}
+
+// AsError returns err as an *Error, for the connection: the first *Error in its
+// chain with the text that was wrapped around it kept, or one of KindOther. It
+// returns nil for nil.
+func AsError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return &Error{Kind: KindOther, Err: err}
+	}
+	if err == error(e) {
+		return e
+	}
+	// Something wrapped it: keep the fields a caller decides on and the whole text.
+	return &Error{Kind: e.Kind, Err: err}
+}
