@@ -126,7 +126,7 @@ func Decide(src *SourceView, dst *TargetView, opts Options) (*Plan, error) {
 // refuse names the first reason not to replicate at all.
 func refuse(src *SourceView, dst *TargetView) error {
 	if dst.UUID != "" && dst.UUID != src.UUID {
-		return &Error{Kind: KindOtherDomain, Domain: src.Name, Op: "compare both ends",
+		return &Error{Kind: KindOtherMachine, Domain: src.Name, Op: "compare both ends",
 			Hint: "use another --target-domain or --store for this machine",
 			Err:  fmt.Errorf("%s holds the replica of another machine (UUID %s, this one is %s)", dst.Folder, dst.UUID, src.UUID)}
 	}

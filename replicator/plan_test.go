@@ -154,12 +154,12 @@ func TestDecideRefuses(t *testing.T) {
 		src  *SourceView
 		dst  *TargetView
 		opts Options
-		kind Kind
+		kind string
 		disk string
 	}{
 		{name: "domain off", src: sourceView(func(v *SourceView) { v.Running = false }), dst: targetView(), kind: KindDomainOff},
 		{name: "migration", src: sourceView(func(v *SourceView) { v.BusyWith = "migration" }), dst: targetView(), kind: KindJobActive},
-		{name: "another machine's replica", src: sourceView(), dst: targetView(func(v *TargetView) { v.UUID = "x" }), kind: KindOtherDomain},
+		{name: "another machine's replica", src: sourceView(), dst: targetView(func(v *TargetView) { v.UUID = "x" }), kind: KindOtherMachine},
 		{name: "no disk at all", src: sourceView(func(v *SourceView) { v.Disks = nil }), dst: targetView(empty), kind: KindNoDisk},
 		{name: "only a raw disk", src: sourceView(func(v *SourceView) { v.Disks = v.Disks[:1]; v.Disks[0].Unfit = "raw" }), dst: targetView(empty), kind: KindNoDisk},
 		{name: "chosen disk unfit", src: sourceView(func(v *SourceView) { v.Disks[1].Unfit = "raw" }), dst: targetView(empty),

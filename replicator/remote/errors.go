@@ -21,7 +21,7 @@ func encodeError(err error) error {
 	}
 	var e *replicator.Error
 	if !errors.As(err, &e) {
-		e = &replicator.Error{Kind: replicator.KindInternal, Err: err}
+		e = &replicator.Error{Kind: replicator.KindOther, Err: err}
 	}
 	return jrpc2.Errorf(codeTyped, "%s", err.Error()).WithData(e)
 }

@@ -41,7 +41,7 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 		}
 	}()
 	if err := os.MkdirAll(t.prep.dir, 0o700); err != nil {
-		return nil, t.fail(replicator.KindInternal, "make a folder for sockets", "", "", err)
+		return nil, t.fail(replicator.KindOther, "make a folder for sockets", "", "", err)
 	}
 	doc := spec.Apply{Version: spec.Version, Domain: req.Domain, Checkpoint: req.Checkpoint, Parent: req.Parent,
 		Listen: filepath.Join(t.prep.dir, "apply.sock")}
@@ -57,7 +57,7 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 		err = t.prep.session.Ready(ctx)
 	}
 	if err != nil {
-		return nil, t.fail(replicator.KindInternal, "start vmsync-nbd on the target", "", "", err)
+		return nil, t.fail(replicator.KindOther, "start vmsync-nbd on the target", "", "", err)
 	}
 	return &replicator.Prepared{Socket: doc.Listen}, nil
 }
@@ -119,7 +119,7 @@ func (t *Target) own(path string, mode os.FileMode) error {
 func (t *Target) storeError(op, disk string, err error) error {
 	kind, hint := replicator.KindStore, "see the error; the replica is as it was"
 	if isNoSpace(err) {
-		kind, hint = replicator.KindTargetFull, fmt.Sprintf("free space on the file system of %s; the replica there is as it was", t.folder.Dir())
+		kind, hint = replicator.KindNoSpace, fmt.Sprintf("free space on the file system of %s; the replica there is as it was", t.folder.Dir())
 	}
 	return t.fail(kind, op, disk, hint, err)
 }

@@ -86,7 +86,7 @@ func (t *Target) point(ctx context.Context, disks []store.Disk) error {
 	m.Run = append(append([]store.RunOverlay{}, old...), fresh...)
 	if m.TargetUUID == "" {
 		if m.TargetUUID, err = t.chooseUUID(ctx); err != nil {
-			return t.fail(replicator.KindLibvirt, "choose the replica's UUID", "", "", err)
+			return t.fail(replicator.KindUnreachable, "choose the replica's UUID", "", "", err)
 		}
 	}
 	if err := t.save(&m); err != nil {

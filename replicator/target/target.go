@@ -64,7 +64,7 @@ type preparation struct {
 func New(program string) *Target { return &Target{program: program} }
 
 // fail makes an error about the replica.
-func (t *Target) fail(kind replicator.Kind, op, disk, hint string, err error) error {
+func (t *Target) fail(kind string, op, disk, hint string, err error) error {
 	return &replicator.Error{Kind: kind, Domain: t.domain, Disk: disk, Op: op, Hint: hint, Err: err}
 }
 
@@ -79,12 +79,12 @@ func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replica
 	}
 	virt, err := libvirt.Connect(ctx)
 	if err != nil {
-		return nil, t.fail(replicator.KindLibvirt, "connect to libvirt on the target", "", "is libvirtd running there?", err)
+		return nil, t.fail(replicator.KindUnreachable, "connect to libvirt on the target", "", "is libvirtd running there?", err)
 	}
 	t.virt = virt
 	host, err := virt.Host(ctx)
 	if err != nil {
-		return nil, t.fail(replicator.KindLibvirt, "ask libvirt on the target about its host", "", "", err)
+		return nil, t.fail(replicator.KindUnreachable, "ask libvirt on the target about its host", "", "", err)
 	}
 	t.owner = host.Owner
 	if err := t.refuseForeign(ctx); err != nil {
@@ -131,7 +131,7 @@ func (t *Target) openStore(req replicator.OpenRequest) error {
 	folder, err := store.Lock(filepath.Clean(req.Store), req.TargetDomain)
 	switch {
 	case errors.Is(err, store.ErrBusy):
-		return t.fail(replicator.KindBusy, op, "", "wait for it to end", err)
+		return t.fail(replicator.KindBusy, op, "", "wait for it to end", &replicator.BusyError{What: err.Error()})
 	case err != nil:
 		return t.fail(replicator.KindStore, op, "", "the store must be a folder on the target that root can write to; see --store", err)
 	}
@@ -154,7 +154,7 @@ func (t *Target) Wait(ctx context.Context, progress func(replicator.Progress)) (
 	res, err := t.prep.session.Wait(ctx, t.domain, progress)
 	if err != nil {
 		var e *replicator.Error
-		if errors.As(err, &e) && e.Kind == replicator.KindTargetFull {
+		if errors.As(err, &e) && e.Kind == replicator.KindNoSpace {
 			e.Hint = fmt.Sprintf("free space on the file system of %s; the replica there is as it was", t.folder.Dir())
 		}
 		return nil, err

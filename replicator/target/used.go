@@ -18,7 +18,7 @@ import (
 func (t *Target) refuseUsed(ctx context.Context) error {
 	active, err := t.virt.Active(ctx, t.domain)
 	if err != nil {
-		return t.fail(replicator.KindLibvirt, "look at the replica's domain", "", "", err)
+		return t.fail(replicator.KindUnreachable, "look at the replica's domain", "", "", err)
 	}
 	if active {
 		return t.runningError()
@@ -31,7 +31,7 @@ func (t *Target) refuseUsed(ctx context.Context) error {
 		case err != nil:
 			return t.fail(replicator.KindStore, "look at the run overlay", r.Disk, "", err)
 		case sum != r.SHA256:
-			return t.fail(replicator.KindTargetWasRun, "look at the run overlay", r.Disk,
+			return t.fail(replicator.KindReplicaUsed, "look at the run overlay", r.Disk,
 				fmt.Sprintf("keep running the replica, or give up what it wrote and sync again: rm %s/run/*", t.folder.Dir()),
 				errors.New("the replica was started since the last sync, and what it wrote would be lost"))
 		}
@@ -40,7 +40,7 @@ func (t *Target) refuseUsed(ctx context.Context) error {
 }
 
 func (t *Target) runningError() error {
-	return t.fail(replicator.KindTargetRunning, "look at the replica's domain", "",
+	return t.fail(replicator.KindReplicaActive, "look at the replica's domain", "",
 		"shut the replica down first: virsh destroy "+t.domain,
 		errors.New("the replica is running on the target"))
 }
