@@ -32,24 +32,25 @@ type Server struct {
 // a deep backing chain on a cold disk takes a while.
 const startLimit = 60 * time.Second
 
-// Serve starts qemu-nbd and returns when it accepts clients. Writes bypass the
+// Serve starts qemu-nbd and returns when it accepts clients, or ctx ends. The
+// server runs until life ends or Stop is called. Writes bypass the
 // page cache where the file system allows it, so that a replica's terabytes do
 // not push everything else out of memory.
-func Serve(ctx context.Context, e Export) (*Server, error) {
-	s, err := serve(ctx, e, "--cache=none", "--aio=io_uring")
+func Serve(ctx, life context.Context, e Export) (*Server, error) {
+	s, err := serve(ctx, life, e, "--cache=none", "--aio=io_uring")
 	var exit *proc.ExitError
 	if errors.As(err, &exit) && ctx.Err() == nil {
 		// No O_DIRECT (tmpfs on older kernels, some network file systems) or no
 		// io_uring (switched off by the administrator).
-		return serve(ctx, e, "--cache=writeback", "--aio=threads")
+		return serve(ctx, life, e, "--cache=writeback", "--aio=threads")
 	}
 	return s, err
 }
 
-func serve(ctx context.Context, e Export, io ...string) (*Server, error) {
+func serve(ctx, life context.Context, e Export, io ...string) (*Server, error) {
 	argv := append([]string{NBDProgram, "--format=qcow2", "--socket=" + e.Socket, "--export-name=" + e.Name,
 		"--persistent", "--shared=" + strconv.Itoa(e.Clients), "--discard=unmap", "--detect-zeroes=off"}, io...)
-	p, err := proc.Start(ctx, proc.Cmd{Argv: append(argv, "--", e.Image), Package: "qemu-utils", Env: cLocale()})
+	p, err := proc.Start(life, proc.Cmd{Argv: append(argv, "--", e.Image), Package: "qemu-utils", Env: cLocale()})
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -206,6 +207,11 @@ func (t *Target) settledAlready() bool {
 	for _, d := range head.Disks {
 		if len(d.Images) > 1 || over[d.Name] != d.Top() {
 			return false
+		}
+	}
+	for _, r := range t.manifest.Run {
+		if _, err := os.Stat(t.folder.Path(r.Image)); err != nil {
+			return false // deleted to give up what a started replica wrote
 		}
 	}
 	return len(over) == len(head.Disks)
