@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +25,7 @@ func (a *app) exec() *cobra.Command {
 			cmd := h.Command(c.Context(), args[1:]...)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 			cmd.Env = append(cmd.Env, "TERM="+os.Getenv("TERM"))
-			return cmd.Run()
+			return passStatus(cmd.Run())
 		},
 	}
 }
@@ -41,9 +43,18 @@ func (a *app) shell() *cobra.Command {
 			cmd := h.Command(c.Context(), "/bin/bash", "-l")
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 			cmd.Env = append(cmd.Env, "TERM="+os.Getenv("TERM"))
-			return cmd.Run()
+			return passStatus(cmd.Run())
 		},
 	}
+}
+
+// passStatus makes the status of a command in a host that of the lab command.
+func passStatus(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return &exitError{exit.ExitCode()}
+	}
+	return err
 }
 
 func (a *app) crash() *cobra.Command {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -18,9 +17,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := rootCommand().ExecuteContext(ctx)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		os.Exit(exit.ExitCode())
+	var status *exitError
+	if errors.As(err, &status) {
+		os.Exit(status.code)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
@@ -41,6 +40,7 @@ func rootCommand() *cobra.Command {
 	}
 	c.PersistentFlags().StringVar(&a.name, "name", "lab", "which lab")
 	c.AddCommand(a.up(), a.down(), a.exec(), a.shell(), list(), gc(),
+		a.machine(), a.guest(),
 		a.crash(), a.boot(), a.smallfs(), a.fill(), a.copy(),
 		contain(), reap())
 	return c
