@@ -105,7 +105,11 @@ func (c *Conn) onProgress(f func(replicator.Progress)) {
 // call runs one method. When the agent has died it says so, with what the agent
 // said last, rather than that a pipe is broken.
 func (c *Conn) call(ctx context.Context, method string, req, resp any) error {
-	err := decodeError(c.client.CallResult(ctx, method, req, resp))
+	rsp, err := c.client.Call(ctx, method, req)
+	if err == nil && resp != nil {
+		err = rsp.UnmarshalResult(resp)
+	}
+	err = decodeError(err)
 	var typed *replicator.Error
 	if err == nil || errors.As(err, &typed) {
 		return err

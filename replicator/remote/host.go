@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 
 	"vmsync/internal/ssh"
 	"vmsync/replicator"
@@ -33,9 +34,23 @@ func Reach(ctx context.Context, e Endpoint, opts ssh.Options, log io.Writer) (Ho
 	}
 	client, err := ssh.Dial(ctx, ssh.Target{User: e.User, Host: e.Host, Port: e.Port}, opts)
 	if err != nil {
-		return nil, &replicator.Error{Kind: replicator.KindUnreachable, Op: "connect to " + e.Name, Err: err}
+		return nil, &replicator.Error{Kind: replicator.KindUnreachable, Op: "connect to " + e.Name, Hint: sshHint(e.Name, err), Err: err}
 	}
 	return &sshHost{name: e.Name, client: client, log: log}, nil
+}
+
+// sshHint says what to do about a connection that could not be made. Where the
+// error itself has better advice, that is it.
+func sshHint(host string, err error) string {
+	var key *ssh.HostKeyError
+	var conn *ssh.ConnectError
+	switch {
+	case errors.As(err, &key) && key.Fix != "":
+		return "check the fingerprint with the host's administrator, then: " + key.Fix
+	case errors.As(err, &conn) && conn.Hint != "":
+		return conn.Hint
+	}
+	return "try: ssh " + host
 }
 
 // localHost is this host. Its agent is a child in a session of its own: a
@@ -129,9 +144,60 @@ func (w *lastWords) String() string {
 	return ""
 }
 
-// programMissing says that vmsync itself is not installed on a host.
-func programMissing(host string, err error) error {
-	return &replicator.Error{Kind: replicator.KindProgramMissing, Op: "start vmsync on " + host,
-		Hint: "install vmsync on " + host + ", in a folder that is in the PATH of non-interactive SSH commands, such as /usr/local/bin",
-		Err:  errors.Join(fmt.Errorf("vmsync is not installed on %s", host), err)}
+// sshHost is a host reached through SSH.
+type sshHost struct {
+	name   string
+	client *ssh.Client
+	log    io.Writer
+}
+
+func (h *sshHost) Agent(context.Context) (Process, error) {
+	// The agent is to outlive the command's context: it ends with its stdin.
+	p, err := h.client.Command(context.Background(), []string{"vmsync", "agent"})
+	if err != nil {
+		return Process{}, h.lost("start vmsync on "+h.name, err)
+	}
+	words := &lastWords{}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.MultiWriter(words, h.log), p.Stderr)
+	}()
+	return Process{
+		Host:   h.name,
+		Stdin:  p.Stdin,
+		Stdout: p.Stdout,
+		Wait: func() error {
+			err := p.Wait()
+			if err == nil {
+				return nil
+			}
+			var missing *ssh.NotFoundError
+			if errors.As(err, &missing) {
+				return &replicator.Error{Kind: replicator.KindProgramMissing, Op: "start vmsync on " + h.name,
+					Hint: "install vmsync on " + h.name + ", in a folder that is in the PATH of non-interactive SSH commands, such as /usr/local/bin",
+					Err:  err}
+			}
+			select { // what it said on stderr is complete once it has been read to its end
+			case <-drained:
+			case <-time.After(time.Second):
+			}
+			return fmt.Errorf("%w%s", err, words)
+		},
+		Kill: func() { _ = p.Close() },
+	}, nil
+}
+
+func (h *sshHost) DialUnix(ctx context.Context, path string) (HalfCloser, error) {
+	conn, err := h.client.DialUnix(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (h *sshHost) Close() error { return h.client.Close() }
+
+func (h *sshHost) lost(op string, err error) error {
+	return &replicator.Error{Kind: replicator.KindUnreachable, Op: op, Hint: "check the connection to " + h.name, Err: err}
 }

@@ -3,6 +3,7 @@ package remote
 import (
 	"fmt"
 	"net/url"
+	"strconv"
 )
 
 // Endpoint says where an end is.
@@ -10,7 +11,7 @@ type Endpoint struct {
 	Local bool
 	User  string // empty: as SSH's configuration says
 	Host  string
-	Port  string // empty: as SSH's configuration says
+	Port  int // 0: as SSH's configuration says
 	// Name is how the user named it, for people.
 	Name string
 }
@@ -35,9 +36,21 @@ func ParseURI(uri string) (Endpoint, error) {
 	case u.Scheme == "qemu" && u.Host == "":
 		return Endpoint{Local: true, Name: "localhost"}, nil
 	case u.Scheme == "qemu+ssh" && u.Hostname() != "":
-		return Endpoint{User: u.User.Username(), Host: u.Hostname(), Port: u.Port(), Name: u.Hostname()}, nil
+		port, err := portOf(u)
+		return Endpoint{User: u.User.Username(), Host: u.Hostname(), Port: port, Name: u.Hostname()}, err
 	}
 	return Endpoint{}, fmt.Errorf("URI %q is not supported; %s", uri, forms)
+}
+
+func portOf(u *url.URL) (int, error) {
+	if u.Port() == "" {
+		return 0, nil
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("bad port %s for %s", u.Port(), u.Hostname())
+	}
+	return int(port), nil
 }
 
 func hasPassword(u *url.URL) bool {
