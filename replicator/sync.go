@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"vmsync/internal/event"
 )
 
 // Request says what to replicate.
@@ -25,38 +27,28 @@ type Request struct {
 // and returns when both directions have ended or ctx is done.
 type Relay func(ctx context.Context, sourceSocket, targetSocket string) error
 
-// Summary is what a run did.
-type Summary struct {
-	Domain       string
-	State        string
-	Checkpoint   string
-	Kind         string // "full", "incremental" or "mixed"
-	Consistency  Consistency
-	Disks        []DiskResult
-	ChangedBytes int64 // of data and zeros
-	DataBytes    int64
-	ZeroBytes    int64
-	Wire         int64 // bytes of the stream
-	Frozen       time.Duration
-	Duration     time.Duration
-}
-
 // Sync replicates once. Both ends must be fresh; Sync closes neither. It
-// returns a Summary only when the new state is durable on the target. An error
+// returns a summary only when the new state is durable on the target. An error
 // after that moment (a checkpoint that could not be deleted, a domain that could
-// not be defined) comes with the Summary.
-func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay Relay, out Reporter) (*Summary, error) {
+// not be defined) comes with the summary.
+func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay Relay, out event.Sink) (*event.Summary, error) {
 	r := &run{req: req, src: src, dst: dst, relay: relay, out: out, start: time.Now()}
-	if err := r.look(ctx); err != nil {
-		return nil, err
+	for _, step := range []struct {
+		phase event.Phase
+		do    func(context.Context) error
+	}{
+		{event.PhaseInspect, r.look},
+		{event.PhaseBegin, r.begin},
+		{event.PhaseTransfer, r.transfer},
+		{event.PhaseCommit, r.commit},
+	} {
+		if err := Phase(out, step.phase, func() error { return step.do(ctx) }); err != nil {
+			return nil, err
+		}
 	}
-	if err := r.begin(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.transfer(ctx); err != nil {
-		return nil, err
-	}
-	return r.finish(ctx)
+	err := Phase(out, event.PhaseFinish, func() error { return r.finish(ctx) })
+	r.sum.Duration = time.Since(r.start)
+	return r.sum, err
 }
 
 // run is one replication on its way.
@@ -65,7 +57,7 @@ type run struct {
 	src   SourceEnd
 	dst   TargetEnd
 	relay Relay
-	out   Reporter
+	out   event.Sink
 	start time.Time
 
 	source   *SourceView
@@ -74,12 +66,22 @@ type run struct {
 	prepared *Prepared
 	begun    *Begun
 	sent     *StreamResult
+	sum      *event.Summary
+}
+
+// Phase runs one phase of a run and tells of it.
+func Phase(out event.Sink, phase event.Phase, do func() error) error {
+	start := time.Now()
+	out.Emit(event.PhaseStarted{Phase: phase})
+	err := do()
+	if err == nil {
+		out.Emit(event.PhaseFinished{Phase: phase, Duration: time.Since(start)})
+	}
+	return err
 }
 
 // look inspects both ends and makes the plan.
 func (r *run) look(ctx context.Context) (err error) {
-	done := r.out.Phase("look")
-	defer func() { done(err) }()
 	if r.source, err = r.src.Inspect(ctx, InspectRequest{Domain: r.req.Domain}); err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func (r *run) look(ctx context.Context) (err error) {
 	}
 	r.notices("target", r.target.Cleaned)
 	for _, w := range r.target.Warnings {
-		r.out.Warn(w, "")
+		r.out.Emit(event.Warning{Message: w})
 	}
 	if r.source.HostID == r.target.HostID && r.req.TargetDomain == r.source.Name {
 		return &Error{Kind: KindUsage, Domain: r.source.Name, Op: "compare both ends",
@@ -104,7 +106,7 @@ func (r *run) look(ctx context.Context) (err error) {
 	}
 	for _, l := range r.plan.LeftOut {
 		if l.Notable {
-			r.out.Warn(fmt.Sprintf("disk %s is not replicated: %s", l.Name, l.Reason), l.Name)
+			r.out.Emit(event.Warning{Message: fmt.Sprintf("disk %s is not replicated: %s", l.Name, l.Reason), Disk: l.Name})
 		}
 	}
 	return nil
@@ -112,7 +114,7 @@ func (r *run) look(ctx context.Context) (err error) {
 
 func (r *run) notices(end string, lines []string) {
 	for _, l := range lines {
-		r.out.Notice(end + ": cleaned up after an earlier run: " + l)
+		r.out.Emit(event.Notice{Message: end + ": cleaned up after an earlier run: " + l})
 	}
 }
 
@@ -125,7 +127,7 @@ func (r *run) begin(ctx context.Context) error {
 		return err
 	}
 	why := fmt.Sprintf("the dirty bitmaps of checkpoint %s are gone or damaged (qemu was killed, or the image was replaced)", r.plan.Parent)
-	r.out.Warn(why+"; sending whole disks", e.Disk)
+	r.out.Emit(event.Warning{Message: why + "; sending whole disks", Disk: e.Disk})
 	r.plan = r.plan.WithoutParent(why)
 	return r.tryBegin(ctx)
 }
@@ -133,10 +135,9 @@ func (r *run) begin(ctx context.Context) error {
 func (r *run) tryBegin(ctx context.Context) (err error) {
 	for _, d := range r.plan.Disks {
 		if !d.Incremental {
-			r.out.Notice(fmt.Sprintf("disk %s: full copy (%s)", d.Name, d.Reason))
+			r.out.Emit(event.Notice{Message: fmt.Sprintf("disk %s: full copy (%s)", d.Name, d.Reason)})
 		}
 	}
-	done := r.out.Phase("prepare")
 	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent}
 	begin := BeginRequest{Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent, Forget: r.plan.Forget, Compress: r.req.Compress}
 	for _, d := range r.plan.Disks {
@@ -148,18 +149,14 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 		begin.Disks = append(begin.Disks, b)
 	}
 	r.prepared, err = r.dst.Prepare(ctx, prepare)
-	done(err)
 	if err != nil {
 		return err
 	}
-
-	done = r.out.Phase("checkpoint")
-	defer func() { done(err) }()
 	if r.begun, err = r.src.Begin(ctx, begin); err != nil {
 		return err
 	}
 	if r.begun.Warning != "" {
-		r.out.Warn(r.begun.Warning, "")
+		r.out.Emit(event.Warning{Message: r.begun.Warning})
 	}
 	return r.sameDisks()
 }
@@ -178,13 +175,11 @@ func (r *run) sameDisks() error {
 
 // transfer moves the stream and waits for both ends to agree on it.
 func (r *run) transfer(ctx context.Context) (err error) {
-	done := r.out.Phase("transfer")
-	defer func() { done(err) }()
 	g, gctx := errgroup.WithContext(ctx)
 	var received *StreamResult
 	var sourceErr, targetErr, relayErr error
 	g.Go(func() error {
-		r.sent, sourceErr = r.src.Wait(gctx, r.out.Progress)
+		r.sent, sourceErr = r.src.Wait(gctx, func(p Progress) { r.out.Emit(event.Progress(p)) })
 		return sourceErr
 	})
 	g.Go(func() error {
@@ -245,36 +240,33 @@ func agree(sent, received *StreamResult) error {
 	return nil
 }
 
-// finish makes the state durable, then lets the source go on without the old
-// checkpoint, then settles the target.
-func (r *run) finish(ctx context.Context) (*Summary, error) {
-	done := r.out.Phase("commit")
+// commit makes the state durable.
+func (r *run) commit(ctx context.Context) error {
 	committed, err := r.dst.Commit(ctx, r.commitRequest())
-	done(err)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	sum := r.summary(committed)
+	r.sum = r.summary(committed)
+	return nil
+}
 
-	done = r.out.Phase("release")
-	err = r.src.Finish(ctx, r.plan.Drop)
-	done(err)
-	if err != nil {
-		err = fmt.Errorf("state %s is stored, but the source could not be released: %w", committed.State, err)
+// finish lets the source go on without the old checkpoint, then settles the
+// target. Neither keeps the other from being tried.
+func (r *run) finish(ctx context.Context) error {
+	stored := func(end string, err error) error {
+		if err != nil {
+			err = fmt.Errorf("state %s is stored, but the %s could not be settled: %w", r.sum.State, end, err)
+		}
+		return err
 	}
-
-	done = r.out.Phase("settle")
+	err := stored("source", r.src.Finish(ctx, r.plan.Drop))
 	settled, serr := r.dst.Settle(ctx)
-	done(serr)
-	if serr != nil {
-		serr = fmt.Errorf("state %s is stored, but the target could not be settled: %w", committed.State, serr)
-	} else {
+	if serr == nil {
 		for _, w := range settled.Warnings {
-			r.out.Warn(w, "")
+			r.out.Emit(event.Warning{Message: w})
 		}
 	}
-	sum.Duration = time.Since(r.start)
-	return sum, errors.Join(err, serr)
+	return errors.Join(err, stored("target", serr))
 }
 
 func (r *run) commitRequest() CommitRequest {
@@ -287,13 +279,17 @@ func (r *run) commitRequest() CommitRequest {
 	return c
 }
 
-func (r *run) summary(c *Committed) *Summary {
-	s := &Summary{Domain: r.source.Name, State: c.State, Checkpoint: r.plan.Checkpoint, Kind: r.plan.Kind(),
-		Consistency: r.begun.Consistency, Disks: r.sent.Disks, Wire: r.sent.Wire, Frozen: r.begun.Frozen}
+func (r *run) summary(c *Committed) *event.Summary {
+	s := &event.Summary{Domain: r.source.Name, State: c.State, Kind: r.plan.Kind(),
+		Consistency: string(r.begun.Consistency), SentBytes: r.sent.Wire, Frozen: r.begun.Frozen}
 	for _, d := range r.sent.Disks {
-		s.DataBytes += d.DataBytes
+		kind := event.KindFull
+		if slices.ContainsFunc(r.plan.Disks, func(p PlanDisk) bool { return p.Name == d.Name && p.Incremental }) {
+			kind = event.KindIncremental
+		}
+		s.Disks = append(s.Disks, event.DiskSummary{Disk: d.Name, Kind: kind, ChangedBytes: d.DataBytes + d.ZeroBytes, ZeroBytes: d.ZeroBytes})
+		s.ChangedBytes += d.DataBytes + d.ZeroBytes
 		s.ZeroBytes += d.ZeroBytes
 	}
-	s.ChangedBytes = s.DataBytes + s.ZeroBytes
 	return s
 }

@@ -76,8 +76,6 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &e) && e.Kind == replicator.KindBusy:
 		return exitBusy
-	case errors.As(err, &shown), errors.As(err, &e):
-		return exitFailed
 	}
 	return exitFailed
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmsync/internal/event"
 	"vmsync/internal/ssh"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
@@ -100,21 +101,22 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 	out, log := f.output.open()
 	summary, err := f.replicate(ctx, sourceAt, targetAt, out, log)
 	if summary != nil {
-		out.Summary(summary)
+		out.Emit(*summary)
 	}
 	if err != nil {
-		out.Failed(err)
+		out.Emit(errorEvent(err, f.req.Domain))
 		err = shownError{err}
 	}
 	return errors.Join(err, out.Close())
 }
 
 // replicate connects both ends and runs the replication between them.
-func (f *syncFlags) replicate(ctx context.Context, sourceAt, targetAt remote.Endpoint, out *output, log io.Writer) (_ *replicator.Summary, err error) {
-	done := out.Phase("connect")
-	pair, err := remote.ConnectPair(ctx, sourceAt, targetAt, f.ssh, log)
-	done(err)
-	if err != nil {
+func (f *syncFlags) replicate(ctx context.Context, sourceAt, targetAt remote.Endpoint, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
+	var pair *remote.Pair
+	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
+		pair, err = remote.ConnectPair(ctx, sourceAt, targetAt, f.ssh, log)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, pair.Close()) }()

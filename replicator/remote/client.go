@@ -88,11 +88,11 @@ func (c *Conn) notified(req *jrpc2.Request) {
 	if req.Method() != methodProgress || req.UnmarshalParams(&p) != nil {
 		return
 	}
+	// Under the lock, so that none comes after the call it belongs to has returned.
 	c.mu.Lock()
-	f := c.progress
-	c.mu.Unlock()
-	if f != nil {
-		f(p)
+	defer c.mu.Unlock()
+	if c.progress != nil {
+		c.progress(p)
 	}
 }
 

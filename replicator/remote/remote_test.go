@@ -16,6 +16,7 @@ type end struct {
 	replicator.SourceEnd
 	inspect func(ctx context.Context) (*replicator.SourceView, error)
 	closed  chan struct{}
+	seen    chan struct{} // closed when progress has arrived
 }
 
 func (e *end) Inspect(ctx context.Context, _ replicator.InspectRequest) (*replicator.SourceView, error) {
@@ -24,6 +25,7 @@ func (e *end) Inspect(ctx context.Context, _ replicator.InspectRequest) (*replic
 
 func (e *end) Wait(_ context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
 	progress(replicator.Progress{Disk: "vda", Done: 1, Total: 2, Wire: 3})
+	<-e.seen
 	return &replicator.StreamResult{Wire: 7}, nil
 }
 
@@ -64,12 +66,15 @@ func TestErrorsKeepTheirKindAcrossTheConnection(t *testing.T) {
 	}
 }
 
-func TestProgressArrivesBeforeTheResult(t *testing.T) {
-	e := &end{closed: make(chan struct{})}
+func TestProgressArrivesWhileTheCallLasts(t *testing.T) {
+	e := &end{closed: make(chan struct{}), seen: make(chan struct{})}
 	conn, _ := connectTo(t, e)
 	defer conn.Close()
 	var seen []replicator.Progress
-	res, err := Source{conn}.Wait(t.Context(), func(p replicator.Progress) { seen = append(seen, p) })
+	res, err := Source{conn}.Wait(t.Context(), func(p replicator.Progress) {
+		seen = append(seen, p)
+		close(e.seen)
+	})
 	if err != nil || res.Wire != 7 {
 		t.Fatalf("%+v, %v", res, err)
 	}
