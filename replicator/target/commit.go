@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 
+	"vmsync/internal/faultpoint"
 	"vmsync/internal/qemu"
 	"vmsync/internal/store"
 	"vmsync/replicator"
@@ -36,10 +37,12 @@ func (t *Target) Commit(ctx context.Context, req replicator.CommitRequest) (*rep
 	if err := t.folder.WriteFile(state.DomainXML, []byte(req.DomainXML)); err != nil {
 		return nil, t.storeError("keep the domain's XML", "", err)
 	}
+	faultpoint.Hit("target-before-commit")
 	// From this rename on, and not before, the state exists.
 	if err := t.folder.Save(&m); err != nil {
 		return nil, t.storeError("commit", "", err)
 	}
+	faultpoint.Hit("target-after-commit")
 	t.manifest = &m
 	t.prep, t.received = nil, nil
 	return &replicator.Committed{State: state.ID}, nil

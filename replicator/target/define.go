@@ -18,12 +18,16 @@ import (
 // is not the replica.
 func (t *Target) refuseForeign(ctx context.Context) error {
 	const op = "look at the replica's domain"
-	xml, err := t.virt.DomainXML(ctx, t.domain)
+	dom, err := t.virt.Lookup(ctx, t.domain)
 	if errors.Is(err, libvirt.ErrNoDomain) {
 		return nil
 	}
+	var xml string
+	if err == nil {
+		xml, err = dom.XML(ctx, libvirt.Portable)
+	}
 	if err != nil {
-		return t.fail(replicator.KindUnreachable, op, "", "", err)
+		return t.fail(replicator.KindUnreachable, op, "", "is libvirtd healthy on the target?", err)
 	}
 	doc, err := domainxml.Parse(xml)
 	if err != nil {
@@ -40,13 +44,13 @@ func (t *Target) refuseForeign(ctx context.Context) error {
 // chooseUUID keeps the source's UUID where it is free on the target.
 func (t *Target) chooseUUID(ctx context.Context) (string, error) {
 	want := t.manifest.Source.UUID
-	name, err := t.virt.NameOf(ctx, want)
+	dom, err := t.virt.Lookup(ctx, want)
 	switch {
 	case errors.Is(err, libvirt.ErrNoDomain):
 		return want, nil
 	case err != nil:
 		return "", err
-	case name == t.domain:
+	case dom.Name == t.domain:
 		return want, nil
 	}
 	return uuid.NewString(), nil
@@ -60,7 +64,12 @@ func (t *Target) define(ctx context.Context, run []store.RunOverlay) error {
 	if err != nil {
 		return t.fail(replicator.KindDefine, op, "", "", err)
 	}
-	if err := t.virt.Define(ctx, t.domain, xml); err != nil {
+	dom, err := t.virt.Define(ctx, xml)
+	if err == nil {
+		// A replica that starts by itself when its host boots would run beside its source.
+		err = dom.SetAutostart(ctx, false)
+	}
+	if err != nil {
 		return t.fail(replicator.KindDefine, op, "", "the replica's data is stored; see what libvirt on the target is missing", err)
 	}
 	return nil

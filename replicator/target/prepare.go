@@ -112,7 +112,7 @@ func (t *Target) own(path string, mode os.FileMode) error {
 	if err := os.Chmod(path, mode); err != nil {
 		return err
 	}
-	return os.Chown(path, 0, t.owner.GID)
+	return os.Chown(path, 0, t.qemuGID)
 }
 
 // storeError tells a full file system from other failures of the store.

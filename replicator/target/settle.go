@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"vmsync/internal/faultpoint"
 	"vmsync/internal/qemu"
 	"vmsync/internal/store"
 	"vmsync/replicator"
@@ -27,6 +28,7 @@ func (t *Target) Settle(ctx context.Context) (*replicator.Settled, error) {
 	if err := t.point(ctx, head.Disks); err != nil {
 		return nil, err
 	}
+	faultpoint.Hit("target-before-merge")
 	settled := &replicator.Settled{}
 	merged, err := t.merge(ctx, head)
 	switch {
@@ -37,10 +39,12 @@ func (t *Target) Settle(ctx context.Context) (*replicator.Settled, error) {
 	case err != nil:
 		return nil, t.fail(replicator.KindStore, "merge overlays", "", "the state is complete; the next run tries again", err)
 	case merged != nil:
+		faultpoint.Hit("target-after-merge")
 		if err := t.point(ctx, merged); err != nil {
 			return nil, err
 		}
 	}
+	faultpoint.Hit("target-before-sweep")
 	if _, err := t.sweep(); err != nil {
 		return nil, err
 	}
@@ -98,8 +102,8 @@ func (t *Target) point(ctx context.Context, disks []store.Disk) error {
 	}
 	// Somebody may have started the domain before it was redefined: it then runs on
 	// the old overlays, which must stay.
-	if active, err := t.virt.Active(ctx, t.domain); err != nil || active {
-		return errors.Join(err, t.runningError())
+	if err := t.refuseActive(ctx); err != nil {
+		return err
 	}
 	m.Run = fresh
 	head := m.States[len(m.States)-1]

@@ -35,8 +35,8 @@ const runRoot = "/run/vmsync/target"
 type Target struct {
 	program string // vmsync-nbd
 	virt    *libvirt.Conn
-	owner   libvirt.Owner // qemu's user and group
-	domain  string        // the replica's name
+	qemuGID int    // group that qemu runs as; -1: libvirt leaves owners alone
+	domain  string // the replica's name
 
 	folder   *store.Folder
 	manifest *store.Manifest
@@ -77,7 +77,7 @@ func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replica
 	if err := t.openStore(req); err != nil {
 		return nil, err
 	}
-	virt, err := libvirt.Connect(ctx)
+	virt, err := libvirt.Open(ctx)
 	if err != nil {
 		return nil, t.fail(replicator.KindUnreachable, "connect to libvirt on the target", "", "is libvirtd running there?", err)
 	}
@@ -86,7 +86,7 @@ func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replica
 	if err != nil {
 		return nil, t.fail(replicator.KindUnreachable, "ask libvirt on the target about its host", "", "", err)
 	}
-	t.owner = host.Owner
+	t.qemuGID = host.QemuGID
 	if err := t.refuseForeign(ctx); err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (t *Target) Close() error {
 		errs = append(errs, t.discard())
 	}
 	if t.virt != nil {
-		errs = append(errs, t.virt.Close())
+		t.virt.Close()
 	}
 	if t.folder != nil {
 		errs = append(errs, t.folder.Unlock())

@@ -10,18 +10,15 @@ import (
 	"io/fs"
 	"os"
 
+	"vmsync/internal/libvirt"
 	"vmsync/replicator"
 )
 
 // refuseUsed refuses a replica that runs, or that was run since the last sync:
 // what it wrote would be lost.
 func (t *Target) refuseUsed(ctx context.Context) error {
-	active, err := t.virt.Active(ctx, t.domain)
-	if err != nil {
-		return t.fail(replicator.KindUnreachable, "look at the replica's domain", "", "", err)
-	}
-	if active {
-		return t.runningError()
+	if err := t.refuseActive(ctx); err != nil {
+		return err
 	}
 	for _, r := range t.manifest.Run {
 		sum, err := fileSum(t.folder.Path(r.Image))
@@ -39,10 +36,25 @@ func (t *Target) refuseUsed(ctx context.Context) error {
 	return nil
 }
 
-func (t *Target) runningError() error {
-	return t.fail(replicator.KindReplicaActive, "look at the replica's domain", "",
-		"shut the replica down first: virsh destroy "+t.domain,
-		errors.New("the replica is running on the target"))
+// refuseActive refuses a replica that runs now.
+func (t *Target) refuseActive(ctx context.Context) error {
+	const op = "look at the replica's domain"
+	dom, err := t.virt.Lookup(ctx, t.domain)
+	if errors.Is(err, libvirt.ErrNoDomain) {
+		return nil
+	}
+	var state libvirt.State
+	if err == nil {
+		state, err = dom.State(ctx)
+	}
+	switch {
+	case err != nil:
+		return t.fail(replicator.KindUnreachable, op, "", "is libvirtd healthy on the target?", err)
+	case state.Off():
+		return nil
+	}
+	return t.fail(replicator.KindReplicaActive, op, "", "shut the replica down first: virsh destroy "+t.domain,
+		fmt.Errorf("the replica is in use on the target: it is %s", state))
 }
 
 // fileSum is the SHA-256 of a small file.
