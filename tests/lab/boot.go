@@ -26,7 +26,9 @@ func nspawnArgs(lab, host string) []string {
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no",
 		"--console=pipe",
 	}
-	for _, dev := range []string{"/dev/fuse", "/dev/kvm", "/dev/net/tun", "/dev/loop-control"} {
+	// Not /dev/kvm: guests are emulated, and a device that the kernel offers but
+	// qemu's user may not open makes libvirt probe qemu anew for every command.
+	for _, dev := range []string{"/dev/fuse", "/dev/net/tun", "/dev/loop-control"} {
 		if _, err := os.Stat(dev); err == nil {
 			args = append(args, "--bind="+dev)
 		}
@@ -100,7 +102,7 @@ func (h *Host) Boot(ctx context.Context) error {
 		err = h.waitReady(ctx)
 	}
 	if err == nil {
-		err = setLinkState(ctx, lab, name, true)
+		err = h.Link(ctx, true)
 	}
 	if err != nil {
 		return fmt.Errorf("boot host %s (see %s): %w", name, hostFile(lab, name, "console.log"), err)
@@ -180,7 +182,7 @@ func (h *Host) Crash(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("crash host %s: %w", h.name, err)
 	}
-	if err := setLinkState(ctx, h.lab.name, h.name, false); err != nil {
+	if err := h.Link(ctx, false); err != nil {
 		return err
 	}
 	if err := syscall.Kill(leader.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {

@@ -113,13 +113,14 @@ func (h *Host) CreateMachine(ctx context.Context, spec MachineSpec) (*Machine, e
 	if err := m.start(ctx, !spec.Guest); err != nil {
 		return m, err
 	}
-	switch {
-	case spec.Guest && spec.NoAgent:
-		_, err = m.Control(ctx, "true")
-	case spec.Guest:
-		err = m.WaitAgent(ctx)
+	if !spec.Guest {
+		return m, nil
 	}
-	return m, err
+	// Answered when the guest is up; until then it is left in peace.
+	if _, err := m.Control(ctx, "true"); err != nil || spec.NoAgent {
+		return m, err
+	}
+	return m, m.WaitAgent(ctx)
 }
 
 func hostnameSafe(s string) bool {

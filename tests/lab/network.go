@@ -4,39 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
-	"runtime"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
-
-// makeNetNS makes a network namespace that lives as long as its bind mount at path.
-func makeNetNS(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	f.Close()
-	done := make(chan error, 1)
-	go func() {
-		// The thread is in the new namespace from here on. Left locked, it ends with
-		// this goroutine and is never used for anything else.
-		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("make a network namespace: %w", err)
-			return
-		}
-		src := fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())
-		if err := unix.Mount(src, path, "", unix.MS_BIND, ""); err != nil {
-			done <- fmt.Errorf("keep a network namespace at %s: %w", path, err)
-			return
-		}
-		done <- nil
-	}()
-	return <-done
-}
 
 // inNS runs a program of the machine in a network namespace.
 func inNS(ctx context.Context, ns string, argv ...string) error {
