@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -81,6 +82,9 @@ func (f *syncFlags) complete(args []string) error {
 	}
 	if f.req.Domain == "" {
 		return errors.New("which domain? Usage: vmsync sync DOMAIN --source-uri URI --target-uri URI")
+	}
+	if !slices.Contains([]string{"auto", "none", "s2", "zstd"}, f.req.Compress) {
+		return fmt.Errorf("--compress %q: want auto, none, s2 or zstd", f.req.Compress)
 	}
 	if !filepath.IsAbs(f.req.Store) {
 		return fmt.Errorf("--store %q must be an absolute path on the target", f.req.Store)

@@ -239,10 +239,22 @@ func readable(t *testing.T, replica string) {
 	}
 }
 
-// setLink shapes a host's link.
+// setLink shapes a host's link. It also works while a test is cleaned up.
 func setLink(t *testing.T, h *lab.Host, l lab.Link) {
 	t.Helper()
-	if err := h.SetLink(l); err != nil {
+	ctx, cancel := cleanupContext()
+	defer cancel()
+	if err := h.SetLink(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plug plugs or unplugs a host's cable.
+func plug(t *testing.T, h *lab.Host, up bool) {
+	t.Helper()
+	ctx, cancel := cleanupContext()
+	defer cancel()
+	if err := h.Link(ctx, up); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -131,10 +131,8 @@ func TestCutLinkInTheMiddle(t *testing.T) {
 	m := busyMachine(t)
 	r := midCopy(t, m)
 	began := time.Now()
-	if err := hosta.SetLinkUp(false); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = hosta.SetLinkUp(true) })
+	plug(t, hosta, false)
+	t.Cleanup(func() { plug(t, hosta, true) })
 	o := r.wait()
 	if o.code != 1 {
 		t.Fatalf("exit code %d: %+v", o.code, o.events)
@@ -148,9 +146,7 @@ func TestCutLinkInTheMiddle(t *testing.T) {
 	if out, err := hosta.Run(t.Context(), "virsh", "domjobinfo", m.Name()); err == nil && !strings.Contains(out, "None") {
 		t.Errorf("the backup job is still open: %s", out)
 	}
-	if err := hosta.SetLinkUp(true); err != nil {
-		t.Fatal(err)
-	}
+	plug(t, hosta, true)
 	setLink(t, hosta, lab.Link{})
 	sync(t, m.Name())
 	sameAsSource(t, m, "vda", "vdb")
@@ -161,13 +157,9 @@ func TestCutLinkInTheMiddle(t *testing.T) {
 func TestShortOutageIsSurvived(t *testing.T) {
 	m := busyMachine(t)
 	r := midCopy(t, m)
-	if err := hosta.SetLinkUp(false); err != nil {
-		t.Fatal(err)
-	}
+	plug(t, hosta, false)
 	time.Sleep(10 * time.Second)
-	if err := hosta.SetLinkUp(true); err != nil {
-		t.Fatal(err)
-	}
+	plug(t, hosta, true)
 	setLink(t, hosta, lab.Link{})
 	succeeded(t, r.wait())
 	sameAsSource(t, m, "vda", "vdb")

@@ -15,7 +15,7 @@ func TestFullThenIncrementalOfTwoDisks(t *testing.T) {
 	dirty(t, m, "vdb", 0, 5*mib, 0xcd)
 
 	s := sync(t, m.Name())
-	if s.Kind != "full" || s.DataBytes != 25*mib {
+	if s.Kind != "full" || s.data() != 25*mib {
 		t.Errorf("first sync: %+v", s)
 	}
 	sameAsSource(t, m, "vda", "vdb")
@@ -115,7 +115,7 @@ func TestZeroesAndDiscardsReachTheReplicaAndFreeItsSpace(t *testing.T) {
 	dirty(t, m, "vda", 32*mib, 32*mib, lab.Discard)
 	dirty(t, m, "vda", 64*mib, 16*mib, 0) // zeros written as data
 	s := sync(t, m.Name())
-	if s.Kind != "incremental" || s.ZeroBytes != 80*mib || s.DataBytes != 0 || s.SentBytes > 64*kib {
+	if s.Kind != "incremental" || s.ZeroBytes != 80*mib || s.data() != 0 || s.SentBytes > 64*kib {
 		t.Errorf("%+v", s)
 	}
 	sameAsSource(t, m, "vda")
@@ -133,7 +133,7 @@ func TestHolesDoNotTravel(t *testing.T) {
 	m := machine(t, qcow2("vda", 64*gib))
 	dirty(t, m, "vda", 63*gib, mib, 0x77)
 	s := sync(t, m.Name())
-	if s.DataBytes != mib || s.SentBytes > 2*mib {
+	if s.data() != mib || s.SentBytes > 2*mib {
 		t.Errorf("%+v", s)
 	}
 	sameAsSource(t, m, "vda")
@@ -153,7 +153,7 @@ func TestHotPluggedDiskIsFullBesideIncrementalOnes(t *testing.T) {
 	dirty(t, m, "vdb", 16*mib, 8*mib, 0x20)
 	dirty(t, m, "vda", 64*mib, mib, 0x30)
 	s := sync(t, m.Name())
-	if s.Kind != "mixed" || s.DataBytes != 9*mib {
+	if s.Kind != "mixed" || s.data() != 9*mib {
 		t.Errorf("%+v", s)
 	}
 	sameAsSource(t, m, "vda", "vdb")
@@ -184,7 +184,7 @@ func TestFullOnDemandReplacesTheImages(t *testing.T) {
 	sync(t, m.Name())
 	before := head(t, m.Name()).Disks[0].Top()
 	s := sync(t, m.Name(), "--full")
-	if s.Kind != "full" || s.DataBytes != 8*mib || head(t, m.Name()).Disks[0].Top() == before {
+	if s.Kind != "full" || s.data() != 8*mib || head(t, m.Name()).Disks[0].Top() == before {
 		t.Errorf("%+v", s)
 	}
 	sameAsSource(t, m, "vda")

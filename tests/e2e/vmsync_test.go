@@ -33,11 +33,13 @@ type event struct {
 	State        string  `json:"state"`
 	Consistency  string  `json:"consistency"`
 	ChangedBytes int64   `json:"changed_bytes"`
-	DataBytes    int64   `json:"data_bytes"`
 	ZeroBytes    int64   `json:"zero_bytes"`
 	SentBytes    int64   `json:"sent_bytes"`
 	Frozen       float64 `json:"frozen_seconds"`
 }
+
+// data is how many bytes of a summary are not zeros.
+func (e event) data() int64 { return e.ChangedBytes - e.ZeroBytes }
 
 // outcome is what one vmsync command did.
 type outcome struct {
