@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -234,7 +235,8 @@ func chooseError(ctx context.Context, errs ...error) error {
 
 // agree checks that both ends saw the same stream.
 func agree(sent, received *StreamResult) error {
-	if !slices.Equal(sent.Disks, received.Disks) {
+	byName := func(a, b DiskResult) int { return strings.Compare(a.Name, b.Name) }
+	if !slices.Equal(slices.SortedFunc(slices.Values(sent.Disks), byName), slices.SortedFunc(slices.Values(received.Disks), byName)) {
 		return fmt.Errorf("source sent %+v, target received %+v", sent.Disks, received.Disks)
 	}
 	return nil

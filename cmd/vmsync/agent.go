@@ -1,13 +1,11 @@
 package main
 
 import (
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"vmsync/replicator"
-	"vmsync/replicator/dataplane"
 	"vmsync/replicator/remote"
 	"vmsync/replicator/source"
 	"vmsync/replicator/target"
@@ -20,11 +18,9 @@ func agentCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-			program := dataplane.Program()
 			return remote.Serve(cmd.Context(), os.Stdin, os.Stdout, remote.Ends{
-				Source: func() replicator.SourceEnd { return source.New(program, log) },
-				Target: func() replicator.TargetEnd { return target.New(program) },
+				Source: func() replicator.SourceEnd { return source.New() },
+				Target: func() replicator.TargetEnd { return target.New() },
 			})
 		},
 	}

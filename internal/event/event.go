@@ -91,6 +91,7 @@ type DiskSummary struct {
 
 // Error ends a run that failed.
 type Error struct {
+	Kind    string // stable, for programs; see the Kind constants of package replicator
 	Message string
 	Domain  string // may be empty
 	Disk    string // may be empty

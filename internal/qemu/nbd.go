@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"time"
@@ -49,28 +48,30 @@ func Serve(ctx, life context.Context, e Export) (*Server, error) {
 
 func serve(ctx, life context.Context, e Export, io ...string) (*Server, error) {
 	argv := append([]string{NBDProgram, "--format=qcow2", "--socket=" + e.Socket, "--export-name=" + e.Name,
-		"--persistent", "--shared=" + strconv.Itoa(e.Clients), "--discard=unmap", "--detect-zeroes=off"}, io...)
+		"--persistent", "--shared=" + strconv.Itoa(e.Clients), "--discard=unmap", "--detect-zeroes=off", "--pid-file=" + e.pidFile()}, io...)
 	p, err := proc.Start(life, proc.Cmd{Argv: append(argv, "--", e.Image), Package: "qemu-utils", Env: cLocale()})
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{export: e, proc: p}
 	if err := s.ready(ctx); err != nil {
-		s.Stop()
+		s.Kill()
 		return nil, err
 	}
 	return s, nil
 }
 
-// ready waits until the socket answers.
+// ready waits until the server listens, which is when it has written its pid
+// file. Trying the socket instead would be worse: a client that leaves during
+// the handshake can keep qemu-nbd (7.2) from ending on SIGTERM.
 func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("%s did not open %s in %v", NBDProgram, s.export.Image, startLimit))
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if conn, err := net.Dial("unix", s.export.Socket); err == nil {
-			return conn.Close()
+		if _, err := os.Stat(s.export.pidFile()); err == nil {
+			return nil
 		}
 		select {
 		case <-s.proc.Done():
@@ -82,12 +83,24 @@ func (s *Server) ready(ctx context.Context) error {
 	}
 }
 
+func (e Export) pidFile() string { return e.Socket + ".pid" }
+
+// stopLimit bounds how long qemu-nbd may take to write out what it holds.
+const stopLimit = 60 * time.Second
+
 // Stop ends the server, waits for it, and removes its socket. The image is
 // closed and consistent when it returns nil.
-func (s *Server) Stop() error {
-	err := s.proc.Stop(30 * time.Second)
-	if rerr := os.Remove(s.export.Socket); rerr != nil && !errors.Is(rerr, os.ErrNotExist) && err == nil {
-		err = rerr
+func (s *Server) Stop() error { return s.end(stopLimit) }
+
+// Kill is Stop without the time to close the image well.
+func (s *Server) Kill() { _ = s.end(0) }
+
+func (s *Server) end(grace time.Duration) error {
+	err := s.proc.Stop(grace)
+	for _, f := range []string{s.export.Socket, s.export.pidFile()} {
+		if rerr := os.Remove(f); rerr != nil && !errors.Is(rerr, os.ErrNotExist) && err == nil {
+			err = rerr
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", s.export.Image, classify(err))

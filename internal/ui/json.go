@@ -38,6 +38,7 @@ type jsonPhaseFinished struct {
 
 type jsonMessage struct {
 	head
+	Kind    string `json:"kind,omitempty"` // of an error
 	Message string `json:"message"`
 	Domain  string `json:"domain,omitempty"`
 	Disk    string `json:"disk,omitempty"`
@@ -109,7 +110,7 @@ func toJSON(e event.Event, now time.Time) any {
 	case event.Progress:
 		return jsonProgress{h("progress"), e.Disk, e.Done, e.Total, e.Wire}
 	case event.Error:
-		return jsonMessage{head: h("error"), Message: e.Message, Domain: e.Domain, Disk: e.Disk, Hint: e.Hint}
+		return jsonMessage{head: h("error"), Kind: e.Kind, Message: e.Message, Domain: e.Domain, Disk: e.Disk, Hint: e.Hint}
 	case event.Summary:
 		s := jsonSummary{head: h("summary"), Domain: e.Domain, State: e.State, Kind: e.Kind,
 			Consistency: e.Consistency, Changed: e.ChangedBytes, Zero: e.ZeroBytes, Sent: e.SentBytes,

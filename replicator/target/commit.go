@@ -3,7 +3,6 @@ package target
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"syscall"
 
@@ -17,9 +16,6 @@ import (
 func (t *Target) Commit(ctx context.Context, req replicator.CommitRequest) (*replicator.Committed, error) {
 	if t.prep == nil || t.received == nil {
 		return nil, errors.New("commit called before a stream was received")
-	}
-	if !slices.Equal(req.Disks, t.received.Disks) {
-		return nil, t.fail(replicator.KindStream, "commit", "", "run the sync again", errors.New("the state to commit is not the one received"))
 	}
 	if err := t.prep.stop(); err != nil {
 		return nil, t.storeError("close the new images", "", err)
@@ -70,11 +66,11 @@ func (t *Target) newState(req replicator.CommitRequest) (*store.State, error) {
 		DomainXML: store.XMLName(p.Generation), LeftOut: req.LeftOut}
 	incremental := 0
 	for i, d := range p.Disks {
-		res := slices.IndexFunc(req.Disks, func(r replicator.DiskResult) bool { return r.Name == d.Name })
-		if res < 0 {
-			return nil, fmt.Errorf("disk %s was not received", d.Name)
+		res := slices.IndexFunc(t.received.Disks, func(r replicator.DiskResult) bool { return r.Name == d.Name })
+		if res < 0 || !slices.Contains(req.Disks, t.received.Disks[res]) {
+			return nil, t.fail(replicator.KindStream, "commit", d.Name, "run the sync again", errors.New("what was sent is not what was received"))
 		}
-		r := req.Disks[res]
+		r := t.received.Disks[res]
 		disk := store.Disk{Name: d.Name, Size: d.Size, Images: []string{t.prep.images[i]},
 			Stream: store.Stream{Incremental: d.Incremental, DataBytes: r.DataBytes, ZeroBytes: r.ZeroBytes, Digest: r.Digest}}
 		if d.Incremental {

@@ -52,7 +52,7 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 		}
 		doc.Disks = append(doc.Disks, spec.ApplyDisk{Name: d.Name, Socket: server.Socket, Export: server.Name, Incremental: d.Incremental, Size: d.Size})
 	}
-	t.prep.session, err = dataplane.Start(run, t.program, dataplane.Apply, doc)
+	t.prep.session, err = dataplane.Start(ctx, t.program, dataplane.Apply, doc)
 	if err == nil {
 		err = t.prep.session.Ready(ctx)
 	}
@@ -119,32 +119,38 @@ func (t *Target) own(path string, mode os.FileMode) error {
 func (t *Target) storeError(op, disk string, err error) error {
 	kind, hint := replicator.KindStore, "see the error; the replica is as it was"
 	if isNoSpace(err) {
-		kind, hint = replicator.KindNoSpace, fmt.Sprintf("free space on the file system of %s; the replica there is as it was", t.folder.Dir())
+		kind, hint = replicator.KindNoSpace, t.freeSpaceHint()
 	}
 	return t.fail(kind, op, disk, hint, err)
+}
+
+func (t *Target) freeSpaceHint() string {
+	return fmt.Sprintf("free space on the file system of %s; the replica there is as it was", t.folder.Dir())
 }
 
 // stop ends the children and removes their sockets. Images are closed and
 // consistent when it returns nil.
 func (p *preparation) stop() error {
+	p.session.Stop()
 	var errs []error
-	if p.session != nil {
-		p.session.Stop()
-	}
 	for _, s := range p.servers {
 		errs = append(errs, s.Stop())
 	}
 	p.session, p.servers = nil, nil
 	p.cancel()
-	errs = append(errs, os.RemoveAll(p.dir))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, os.RemoveAll(p.dir))...)
 }
 
-// discard undoes a Prepare.
+// discard undoes a Prepare. Images that are thrown away need not be closed well.
 func (t *Target) discard() error {
 	p := t.prep
 	t.prep, t.received = nil, nil
-	// Images that are thrown away need not have been closed well.
-	_ = p.stop()
-	return t.folder.Remove(p.images...)
+	if p.session != nil {
+		p.session.Stop()
+	}
+	for _, s := range p.servers {
+		s.Kill()
+	}
+	p.cancel()
+	return errors.Join(os.RemoveAll(p.dir), t.folder.Remove(p.images...))
 }

@@ -23,6 +23,7 @@ import (
 	"vmsync/internal/libvirt"
 	"vmsync/internal/qemu"
 	"vmsync/internal/store"
+	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 	"vmsync/replicator/dataplane"
 )
@@ -60,8 +61,8 @@ type preparation struct {
 	cancel context.CancelFunc
 }
 
-// New makes the target end of this host. program is vmsync-nbd's path.
-func New(program string) *Target { return &Target{program: program} }
+// New makes the target end of this host.
+func New() *Target { return &Target{} }
 
 // fail makes an error about the replica.
 func (t *Target) fail(kind string, op, disk, hint string, err error) error {
@@ -108,19 +109,25 @@ func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replica
 }
 
 // havePrograms looks for what a run needs before anything is begun.
-func (t *Target) havePrograms() error {
-	host, _ := os.Hostname()
-	for program, hint := range map[string]string{
-		t.program:       "install vmsync on " + host,
-		qemu.ImgProgram: "install it on " + host + ", with Debian: apt-get install qemu-utils",
-		qemu.NBDProgram: "install it on " + host + ", with Debian: apt-get install qemu-utils",
-	} {
+func (t *Target) havePrograms() (err error) {
+	if t.program, err = dataplane.Program(); err != nil {
+		return t.missing("vmsync-nbd", "install vmsync")
+	}
+	for _, program := range []string{qemu.ImgProgram, qemu.NBDProgram} {
 		if _, err := exec.LookPath(program); err != nil {
-			return t.fail(replicator.KindProgramMissing, "look for programs on the target", "", hint,
-				fmt.Errorf("%s is not installed on %s", filepath.Base(program), host))
+			return t.missing(program, "install it (Debian's package is qemu-utils)")
 		}
 	}
 	return nil
+}
+
+func (t *Target) missing(program, fix string) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "the target"
+	}
+	return t.fail(replicator.KindProgramMissing, "look for programs on the target", "", fix+" on "+host,
+		fmt.Errorf("%s is not installed on %s", program, host))
 }
 
 func (t *Target) openStore(req replicator.OpenRequest) error {
@@ -151,16 +158,34 @@ func (t *Target) Wait(ctx context.Context, progress func(replicator.Progress)) (
 	if t.prep == nil {
 		return nil, errors.New("wait called before prepare")
 	}
-	res, err := t.prep.session.Wait(ctx, t.domain, progress)
+	disks, wire, err := t.prep.session.Wait(ctx, func(e spec.Event) {
+		progress(replicator.Progress{Disk: e.Disk, Done: e.Done, Total: e.Total, Wire: e.Wire})
+	})
 	if err != nil {
-		var e *replicator.Error
-		if errors.As(err, &e) && e.Kind == replicator.KindNoSpace {
-			e.Hint = fmt.Sprintf("free space on the file system of %s; the replica there is as it was", t.folder.Dir())
-		}
-		return nil, err
+		return nil, t.streamError(err)
 	}
-	t.received = res
-	return res, nil
+	t.received = &replicator.StreamResult{Wire: wire}
+	for _, d := range disks {
+		t.received.Disks = append(t.received.Disks, replicator.DiskResult(d))
+	}
+	return t.received, nil
+}
+
+// streamError adds to what the data plane says which replica it is about, and
+// what to do.
+func (t *Target) streamError(err error) error {
+	var e *replicator.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	e.Domain = t.domain
+	switch e.Kind {
+	case replicator.KindNoSpace:
+		e.Hint = t.freeSpaceHint()
+	case replicator.KindTarget, replicator.KindStream, replicator.KindPeer:
+		e.Hint = "run the sync again; the replica is as it was"
+	}
+	return e
 }
 
 // Close implements replicator.TargetEnd.

@@ -227,16 +227,22 @@ func listFiles(t *testing.T, h *lab.Host, dir string) []string {
 	return names
 }
 
-// readable checks that every image the manifest names is there, sound, and
-// opens with its whole chain.
-func readable(t *testing.T, replica string) {
+// copyOf copies what a disk of a machine at rest reads as, and returns the path
+// of the raw copy on the machine that runs the tests.
+func copyOf(t *testing.T, m *lab.Machine, disk string) string {
 	t.Helper()
-	for _, d := range head(t, replica).Disks {
-		top := hostb.Path(storeDir + "/" + replica + "/" + d.Top())
-		if out, err := exec.CommandContext(t.Context(), "qemu-img", "info", "-U", "--backing-chain", top).CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+	src, err := m.DiskPath(t.Context(), disk)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if _, err := m.QemuIO(t.Context(), disk, "flush"); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), disk+".raw")
+	if out, err := exec.CommandContext(t.Context(), "qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", m.Host().Path(src), copied).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return copied
 }
 
 // setLink shapes a host's link. It also works while a test is cleaned up.
