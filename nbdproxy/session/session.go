@@ -54,8 +54,9 @@ func run(ctx context.Context, s IO, b body) error {
 		err = ev.emit(spec.Event{Event: spec.EventDone, Disks: res.disks, Wire: res.wire})
 		return err
 	}
-	// What ended the context is the reason; the error is what that led to.
-	if cause := context.Cause(ctx); cause != nil {
+	// What ended the context is the reason, and the error what that led to: unless
+	// there was nothing to end yet.
+	if cause, kind := context.Cause(ctx), describe(err).Kind; cause != nil && kind != spec.KindSpec {
 		err = cause
 	}
 	f := describe(err)

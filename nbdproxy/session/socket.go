@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,19 +20,22 @@ const clientLimit = 60 * time.Second
 
 // listen makes the unix socket, for this user only. Of what may be at its path it
 // removes nothing but a socket that nobody listens on.
-func listen(path string) (*net.UnixListener, error) {
+func listen(ctx context.Context, path string) (*net.UnixListener, error) {
 	if err := clear(path); err != nil {
 		return nil, specError(err)
 	}
-	// Not chmod afterwards: that would leave a moment in which anybody can connect.
-	// The mask is the process's, which makes no other files.
-	old := unix.Umask(0o177)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	unix.Umask(old)
+	// The mode is set on the socket before it gets its name: chmod afterwards would
+	// leave a moment in which anybody can connect, and a umask is the whole process's.
+	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var chmod error
+		err := raw.Control(func(fd uintptr) { chmod = unix.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, chmod)
+	}}
+	l, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, &failure{spec.KindOther, fmt.Errorf("making the stream's socket: %w", err)}
 	}
-	return l, nil
+	return l.(*net.UnixListener), nil
 }
 
 // clear removes a stale socket.
@@ -60,7 +64,7 @@ func clear(path string) error {
 // accept reports ready, waits for the one client and closes the listener, which
 // turns every other one away.
 func accept(ctx context.Context, path string, ev *emitter) (*net.UnixConn, error) {
-	l, err := listen(path)
+	l, err := listen(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func TestHostileHeaderIsRefused(t *testing.T) {
 		"size too large":      with(fmt.Sprintf(`{"name":"vda","size":%d}`, int64(MaxSize)+1)),
 		"size beyond 64 bits": with(`{"name":"vda","size":99999999999999999999}`),
 		"orphan increment":    with(`{"name":"vda","size":512,"incremental":true}`),
-		"too many disks": with(disk + manyDisks(MaxDisks)),
+		"too many disks":      with(disk + manyDisks(MaxDisks)),
 	} {
 		b, _ := seal(Version, uint32(len(doc)), doc)
 		if err := decodeError(b); !errors.Is(err, ErrInvalid) {
