@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"vmsync/tests/lab/wire"
@@ -106,29 +106,37 @@ func (h *Host) SetLink(ctx context.Context, l Link) error {
 }
 
 // insertWire replaces "host - bridge" by "host - wire - host-w = host-b - bridge".
+// When it fails the host is on the bridge again.
 func (h *Host) insertWire(ctx context.Context, l Link) error {
 	ns := bridgeNS(h.lab.name)
 	w, b := h.name+"-w", h.name+"-b"
-	for _, c := range []string{
-		"ip link set " + h.name + " nomaster",
-		"ip link add " + w + " type veth peer name " + b,
-		"ip link set " + w + " up",
-		"ip link set " + b + " master br0 up",
-	} {
-		if err := inNS(ctx, ns, strings.Fields(c)...); err != nil {
-			return err
-		}
+	err := inNSAll(ctx, ns,
+		"ip link set "+h.name+" nomaster",
+		"ip link add "+w+" type veth peer name "+b,
+		"ip link set "+w+" up",
+		"ip link set "+b+" master br0 up",
+	)
+	if err == nil {
+		err = h.startWire(ctx, w, l.quality())
 	}
-	q := l.quality()
-	p, err := h.lab.spawn(h.wireGroup(), hostFile(h.lab.name, h.name, "wire.log"), nil,
-		"nsenter", "--net="+ns, "--", h.lab.tool, "wire", h.wireSocket(), h.name, w,
+	if err != nil {
+		// The caller's context may be the reason.
+		return errors.Join(err, h.removeWire(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+func (h *Host) startWire(ctx context.Context, to string, q wire.Quality) error {
+	log := hostFile(h.lab.name, h.name, "wire.log")
+	p, err := h.lab.spawn(h.wireGroup(), log, nil,
+		"nsenter", "--net="+bridgeNS(h.lab.name), "--", h.lab.tool, "wire", h.wireSocket(), h.name, to,
 		fmt.Sprint(q.Rate), q.Delay.String(), fmt.Sprint(q.Loss))
 	if err != nil {
 		return err
 	}
 	for !h.hasWire() {
-		if !p.alive() {
-			return fmt.Errorf("the wire ended; see %s", hostFile(h.lab.name, h.name, "wire.log"))
+		if p.ended() {
+			return fmt.Errorf("the wire ended: %s", tail(log))
 		}
 		if err := sleep(ctx, 5*time.Millisecond); err != nil {
 			return err
@@ -137,23 +145,21 @@ func (h *Host) insertWire(ctx context.Context, l Link) error {
 	return nil
 }
 
+// removeWire puts the host back on the bridge, from wherever insertWire got to.
 func (h *Host) removeWire(ctx context.Context) error {
-	if !h.hasWire() {
-		return nil
-	}
 	if err := removeCgroup(h.wireGroup()); err != nil {
 		return err
 	}
+	if err := os.Remove(h.wireSocket()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	ns := bridgeNS(h.lab.name)
-	for _, c := range []string{
-		"ip link del " + h.name + "-w",
-		"ip link set " + h.name + " master br0",
-	} {
-		if err := inNS(ctx, ns, strings.Fields(c)...); err != nil {
+	if inNS(ctx, ns, "ip", "link", "show", h.name+"-w") == nil {
+		if err := inNS(ctx, ns, "ip", "link", "del", h.name+"-w"); err != nil {
 			return err
 		}
 	}
-	return os.Remove(h.wireSocket())
+	return inNS(ctx, ns, "ip", "link", "set", h.name, "master", "br0")
 }
 
 // setOffloads lets, or does not let, the interfaces that feed the wire send
@@ -173,7 +179,7 @@ func (h *Host) setOffloads(on bool) error {
 // Wire is the process between a host and the bridge. It is what the lab's own
 // helper command runs, and ends with ctx.
 func Wire(ctx context.Context, socket, a, b string, q wire.Quality) error {
-	w, err := wire.New(a, b, q)
+	w, err := wire.New(a, b, q, slog.Default())
 	if err != nil {
 		return err
 	}

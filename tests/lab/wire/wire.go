@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -37,11 +38,14 @@ func (q Quality) Check() error {
 type Wire struct {
 	quality atomic.Pointer[Quality]
 	a, b    int // packet sockets
+
+	log        *slog.Logger
+	complaints atomic.Int64
 }
 
 // New opens a wire between two interfaces of the calling thread's network
 // namespace. Close it by running it with a context that ends.
-func New(a, b string, q Quality) (*Wire, error) {
+func New(a, b string, q Quality, log *slog.Logger) (*Wire, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
@@ -54,7 +58,7 @@ func New(a, b string, q Quality) (*Wire, error) {
 		unix.Close(fa)
 		return nil, err
 	}
-	w := &Wire{a: fa, b: fb}
+	w := &Wire{a: fa, b: fb, log: log}
 	w.quality.Store(&q)
 	return w, nil
 }
@@ -88,11 +92,16 @@ func (w *Wire) receive(ctx context.Context, fd int, out *queue) error {
 	var s shaper
 	for ctx.Err() == nil {
 		n, err := unix.Read(fd, buf)
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENETDOWN) {
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if err != nil {
+		if errors.Is(err, unix.EBADF) {
 			return fmt.Errorf("wire: receive: %w", err)
+		}
+		if err != nil || n < vnetHeader {
+			// An interface that went down, or a frame the kernel cannot describe: lost.
+			w.complain("receive", err)
+			continue
 		}
 		q := *w.quality.Load()
 		if q.Loss > 0 && rand.Float64() < q.Loss {
@@ -119,15 +128,23 @@ func (w *Wire) send(ctx context.Context, fd int, in *queue) error {
 			ts := unix.NsecToTimespec(int64(d))
 			_ = unix.Nanosleep(&ts, nil) // woken early: a frame comes early, once
 		}
-		_, err := unix.Write(fd, f.data)
-		switch {
-		case err == nil, errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENETDOWN),
-			errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EMSGSIZE):
-			// Lost, as on any wire.
-		default:
-			return fmt.Errorf("wire: send %d bytes: %w", len(f.data), err)
+		if _, err := unix.Write(fd, f.data); err != nil {
+			if errors.Is(err, unix.EBADF) {
+				return fmt.Errorf("wire: send: %w", err)
+			}
+			w.complain("send", err) // lost, as on any wire
 		}
 	}
+}
+
+// maxComplaints bounds what a wire logs of frames the kernel refused.
+const maxComplaints = 20
+
+func (w *Wire) complain(what string, err error) {
+	if w.complaints.Add(1) <= maxComplaints {
+		w.log.Warn("wire: frame lost by the kernel", "on", what, "error", err)
+	}
+	time.Sleep(100 * time.Microsecond) // an interface may stay down for long
 }
 
 // shaper decides when each frame of one direction comes out.
