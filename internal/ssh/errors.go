@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"syscall"
@@ -101,8 +100,6 @@ func connectHint(err error, host, address string) string {
 		return "is the host up and is there a route to it?"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("is the host up, and does every firewall on the way let %s through?", address)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return "see the log of sshd there"
 	}
 	return ""
 }
