@@ -203,6 +203,11 @@ func TestChainOfJumpHostsIsFollowed(t *testing.T) {
 		fmt.Sprintf("Host inner\n HostName 127.0.0.1\n Port %d\n ProxyJump 127.0.0.1:%d,ssh://root@127.0.0.1:%d",
 			s.port, a.port, b.port))
 	works(t, connect(t, Target{Host: "inner"}, o))
+	for _, hop := range []*server{a, b, s} {
+		if len(hop.children(t)) == 0 {
+			t.Errorf("the sshd on port %d serves no connection", hop.port)
+		}
+	}
 }
 
 func TestJumpHostThatIsItsOwnJumpHostIsRefused(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -71,6 +72,10 @@ func (e *ConfigError) Error() string {
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 var errClosed = fmt.Errorf("closed by this program: %w", net.ErrClosed)
+
+// errPeerClosed is not io.EOF, which readers of a stream would take for its proper
+// end.
+var errPeerClosed = fmt.Errorf("the other side closed it: %w", io.ErrUnexpectedEOF)
 
 // timeoutError is a limit that was exceeded.
 type timeoutError time.Duration

@@ -199,6 +199,9 @@ func (c *Client) Err() error {
 			cause = lost
 		}
 	}
+	if cause == io.EOF {
+		cause = errPeerClosed
+	}
 	return &ConnectError{Op: OpLost, Host: c.host, Err: cause}
 }
 
