@@ -153,3 +153,25 @@ func TestHintsFitTheError(t *testing.T) {
 		}
 	}
 }
+
+func TestIncludedFilesAreRead(t *testing.T) {
+	included := writeFile(t, t.TempDir()+"/extra.conf", "Host a\n Port 2222\n")
+	s, err := settingsFor(t, "a", "Include "+included+"\nHost *\n Port 1\n")
+	if err != nil || s.port != 2222 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestRelativeIncludesAreFound(t *testing.T) {
+	for text, want := range map[string]bool{
+		"Include /etc/ssh/ssh_config.d/*.conf\n":    false,
+		"Host *\n\tinclude \t ssh_config.d/*.conf":  true,
+		"Include=conf.d/*":                          true,
+		"# Include conf.d/*\nUser includer\n":       false,
+		"Include \t /etc/ssh/a\nHost *\n  Port 22 ": false,
+	} {
+		if got := relativeInclude.MatchString(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
