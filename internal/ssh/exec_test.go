@@ -193,14 +193,14 @@ func TestCloseLeavesNoGoroutineBehind(t *testing.T) {
 func TestStoppedPeerIsGivenUp(t *testing.T) {
 	s := startServer(t)
 	o := clientConfig(t, s.knownHost)
-	o.KeyFile, o.Keepalive, o.KeepaliveLimit = s.userKey, 100*time.Millisecond, time.Second
+	o.KeyFile, o.Keepalive, o.KeepaliveLimit = s.userKey, 100*time.Millisecond, 3*time.Second
 	c := connect(t, s.target(), o)
 	p, err := c.Command(t.Context(), []string{"cat"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Silence alone is not death: the peer answers when asked.
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(4 * time.Second)
 	if err := c.Err(); err != nil {
 		t.Fatalf("an idle connection was given up: %v", err)
 	}
