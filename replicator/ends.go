@@ -23,7 +23,9 @@ type SourceEnd interface {
 	Finish(ctx context.Context, drop []string) error
 	// Close ends everything the run began and has not finished: the data plane, the
 	// backup job, the checkpoint Begin made; and releases the lock. The guest is
-	// thawed when it returns.
+	// thawed when it returns, or a guard goes on trying. Once Wait has returned a
+	// result the checkpoint stays: the target may have accepted the state, and one
+	// that it has not is for the next run to put into Forget.
 	Close() error
 }
 
@@ -90,6 +92,7 @@ type SourceView struct {
 	// "backup", …); empty when there is none.
 	BusyWith string   `json:"busy_with,omitempty"`
 	Cleaned  []string `json:"cleaned,omitempty"` // leftovers ended, in words
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // BeginDisk is one disk to export.

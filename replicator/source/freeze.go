@@ -1,0 +1,127 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"vmsync/internal/libvirt"
+	"vmsync/replicator/source/guard"
+	"vmsync/replicator/source/ours"
+)
+
+const (
+	agentCallTimeout = 10 * time.Second
+	freezeTimeout    = ours.AgentTimeout + 10*time.Second
+	// thawTimeout is long enough for an agent that is still busy with a freeze.
+	thawTimeout = 2 * ours.AgentTimeout
+	thawRetry   = 500 * time.Millisecond
+)
+
+// freezing is how a freeze went.
+type freezing struct {
+	ok      bool
+	since   time.Time // when the guest may have been frozen first
+	warning string    // why it is not ok
+}
+
+// freeze freezes the guest if it can. e.frozen says whether it may be frozen
+// afterwards, whatever the result.
+func (e *End) freeze(ctx context.Context, state libvirt.State) freezing {
+	no := func(format string, args ...any) freezing {
+		return freezing{warning: fmt.Sprintf("file systems were not frozen: "+format, args...)}
+	}
+	if !state.GuestRuns() {
+		return no("the domain is %s", state)
+	}
+	e.boundAgent(ctx)
+	// An agent that does not answer now is not sent a freeze whose outcome nobody
+	// would learn. One that refuses may have been frozen by somebody else: then the
+	// freeze is refused too, and thawing is theirs.
+	ask, cancel := context.WithTimeout(ctx, agentCallTimeout)
+	defer cancel()
+	ready := e.dom.AgentReady(ask)
+	if ready != nil && !refused(ready) {
+		e.unboundAgent(ctx)
+		return no("%v", ready)
+	}
+	if err := e.guard.Tell(guard.Message{Event: guard.EventFreezing, Domain: e.dom.UUID}); err != nil {
+		return no("%v", err)
+	}
+	if err := ours.MarkFrozen(e.opts.RunDir, e.dom.UUID, e.dom.Name); err != nil {
+		e.forgetFreeze(ctx)
+		return no("%v", err)
+	}
+	e.frozen = true
+	since := time.Now()
+	call, cancel := context.WithTimeout(ctx, freezeTimeout)
+	defer cancel()
+	err := e.dom.Freeze(call)
+	if err == nil {
+		return freezing{ok: true, since: since}
+	}
+	if ready != nil && refused(err) {
+		// It was frozen before, by somebody else.
+		e.forgetFreeze(ctx)
+		return no("is another program holding them frozen? %v", err)
+	}
+	// Some may be frozen now, or will be when a slow agent gets to it: the thaw that
+	// follows sees to it.
+	failed := no("%v", err)
+	failed.since = since
+	return failed
+}
+
+// refused says whether the guest agent answered, and with an error. Libvirt before
+// 9.1 or so has no code of its own for that.
+func refused(err error) bool {
+	return errors.Is(err, libvirt.ErrAgentCommand) || errors.Is(err, libvirt.ErrInternal)
+}
+
+// forgetFreeze takes back that the guest may be frozen by us. Should that fail, a
+// thaw too many is the worst that comes of it.
+func (e *End) forgetFreeze(ctx context.Context) {
+	e.frozen = false
+	e.unboundAgent(ctx)
+	err := errors.Join(ours.Unmark(e.opts.RunDir, e.dom.UUID), e.guard.Tell(guard.Message{Event: guard.EventThawed}))
+	if err != nil {
+		e.log.Warn("cannot take back the freeze", "domain", e.dom.Name, "error", err)
+	}
+}
+
+// thaw thaws the guest, again and again until it worked or ctx ends.
+func (e *End) thaw(ctx context.Context) error {
+	for {
+		err := ours.Thaw(ctx, e.dom, e.opts.RunDir)
+		if err == nil {
+			e.frozen = false
+			if err := e.guard.Tell(guard.Message{Event: guard.EventThawed}); err != nil {
+				e.log.Warn("the guard is gone", "error", err)
+			}
+			return nil
+		}
+		e.log.Warn("cannot thaw the guest yet", "domain", e.dom.Name, "error", err)
+		timer := time.NewTimer(thawRetry)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+	}
+}
+
+// boundAgent bounds how long libvirt waits for the guest agent. Where that is not
+// possible our own bounds remain.
+func (e *End) boundAgent(ctx context.Context) {
+	if err := e.dom.SetAgentTimeout(ctx, ours.AgentTimeout); err != nil {
+		e.log.Info("no bound on the guest agent", "domain", e.dom.Name, "error", err)
+	}
+}
+
+func (e *End) unboundAgent(ctx context.Context) {
+	if err := e.dom.SetAgentTimeout(ctx, 0); err != nil {
+		e.log.Info("the bound on the guest agent stays", "domain", e.dom.Name, "error", err)
+	}
+}

@@ -1,0 +1,248 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vmsync/internal/domainxml"
+	"vmsync/internal/libvirt"
+	"vmsync/replicator"
+	"vmsync/replicator/source/ours"
+)
+
+// Inspect implements replicator.SourceEnd.
+func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*replicator.SourceView, error) {
+	const op = "inspect the domain"
+	if e.closed || e.dom != nil {
+		return nil, e.sequence(op)
+	}
+	if !replicator.ValidPair(req.Pair) {
+		return nil, e.fail(replicator.KindRequest, op, "", fmt.Errorf("%q is not a pair's id", req.Pair))
+	}
+	if req.Domain == "" {
+		return nil, e.fail(replicator.KindRequest, op, "", errors.New("no domain is named"))
+	}
+	var err error
+	if e.conn, err = libvirt.Open(ctx); err != nil {
+		return nil, e.fail("", op, "is libvirtd running, and may this user manage it?", err)
+	}
+	host, err := e.conn.Host(ctx)
+	if err != nil {
+		return nil, e.fail("", op, "", err)
+	}
+	dom, err := e.conn.Lookup(ctx, req.Domain)
+	if err != nil {
+		return nil, &replicator.Error{Kind: kindOf(err), Domain: req.Domain, Op: op,
+			Hint: "`virsh list --all` shows the domains of this host", Err: err}
+	}
+	what := fmt.Sprintf("sync of %s to %s", dom.Name, req.Store)
+	if e.lock, err = ours.TakeLock(e.opts.RunDir, dom.UUID, what); err != nil {
+		return nil, &replicator.Error{Kind: kindOf(err), Domain: dom.Name, Op: op, Err: err}
+	}
+	e.dom, e.pair = dom, req.Pair
+	view := &replicator.SourceView{Name: dom.Name, UUID: dom.UUID, HostID: host.UUID}
+	if err := e.look(ctx, view); err != nil {
+		return nil, e.fail("", op, "", err)
+	}
+	return view, nil
+}
+
+// look fills the view. The lock is held: whatever carries vmsync's names is of a dead
+// run.
+func (e *End) look(ctx context.Context, view *replicator.SourceView) error {
+	if err := e.thawLeftFrozen(ctx, view); err != nil {
+		return err
+	}
+	state, err := e.dom.State(ctx)
+	if err != nil {
+		return err
+	}
+	view.Running, view.State = state.BackupPossible(), state.String()
+	if view.Running {
+		if err := e.endLeftJob(ctx, view); err != nil {
+			return err
+		}
+	}
+	if err := e.lookAtDisks(ctx, view); err != nil {
+		return err
+	}
+	if view.Running && view.BusyWith == "" {
+		if err := e.lookForBlockJobs(ctx, view); err != nil {
+			return err
+		}
+	}
+	if view.BusyWith == "" {
+		if err := e.removeLeftFiles(view); err != nil {
+			return err
+		}
+	}
+	return e.lookAtCheckpoints(ctx, view)
+}
+
+func (e *End) thawLeftFrozen(ctx context.Context, view *replicator.SourceView) error {
+	marked, err := ours.MarkedFrozen(e.opts.RunDir, e.dom.UUID)
+	if err != nil || !marked {
+		return err
+	}
+	e.boundAgent(ctx)
+	if err := ours.Thaw(ctx, e.dom, e.opts.RunDir); err != nil {
+		// The copy can go on without the agent's help; the mark stays for the next try.
+		view.Warnings = append(view.Warnings, fmt.Sprintf("a dead sync may have left the guest frozen, and it cannot be thawed: %v", err))
+		return ctx.Err()
+	}
+	view.Cleaned = append(view.Cleaned, "thawed the guest, which a dead sync may have left frozen")
+	return nil
+}
+
+// endLeftJob ends a backup job that vmsync began: its owner is dead, or it would
+// hold the lock.
+func (e *End) endLeftJob(ctx context.Context, view *replicator.SourceView) error {
+	ended, err := ours.EndJob(ctx, e.dom, ours.IsJob)
+	if err != nil {
+		return err
+	}
+	if ended {
+		view.Cleaned = append(view.Cleaned, "ended the backup job of a dead sync")
+		if state, err := e.dom.State(ctx); err == nil && state.PausedByIOError() {
+			// Its scratch file filled the disk. Ending the job alone leaves the guest
+			// stopped.
+			if err := e.dom.Resume(ctx); err != nil {
+				return err
+			}
+			view.Cleaned = append(view.Cleaned, "resumed the guest, which that job's scratch file had stopped")
+			if state, err = e.dom.State(ctx); err == nil {
+				view.State = state.String()
+			}
+		}
+	}
+	job, err := e.dom.Job(ctx)
+	if err != nil && !errors.Is(err, libvirt.ErrOperationInvalid) {
+		return err
+	}
+	view.BusyWith = job
+	return nil
+}
+
+func (e *End) lookForBlockJobs(ctx context.Context, view *replicator.SourceView) error {
+	for _, d := range view.Disks {
+		if d.Ignored || d.Unfit != "" {
+			continue
+		}
+		job, err := e.dom.BlockJob(ctx, d.Name)
+		if err != nil {
+			return err
+		}
+		if job != libvirt.JobNone {
+			view.BusyWith = fmt.Sprintf("%s of disk %s", job, d.Name)
+			return nil
+		}
+	}
+	return nil
+}
+
+func (e *End) lookAtDisks(ctx context.Context, view *replicator.SourceView) error {
+	// The live definition names the images in use now, e.g. after a snapshot. Of a
+	// domain that is off it is the definition of its next start.
+	text, err := e.dom.XML(ctx, libvirt.Live)
+	if err != nil {
+		return err
+	}
+	doc, err := domainxml.Parse(text)
+	if err != nil {
+		return err
+	}
+	e.drives = doc.Disks()
+	e.disks = make(map[string]replicator.SourceDisk, len(e.drives))
+	for _, drive := range e.drives {
+		disk := replicator.SourceDisk{Name: drive.Name, Path: drive.Path, Format: drive.Format, Ignored: ignored(drive)}
+		if !disk.Ignored {
+			if err := e.lookAtDisk(ctx, drive, &disk); err != nil {
+				return err
+			}
+		}
+		e.disks[disk.Name] = disk
+		view.Disks = append(view.Disks, disk)
+	}
+	return nil
+}
+
+func (e *End) lookAtDisk(ctx context.Context, drive domainxml.Disk, disk *replicator.SourceDisk) error {
+	var head header
+	if drive.Format == "qcow2" && drive.Path != "" {
+		var err error
+		if head, err = readHeader(drive.Path); err != nil {
+			e.log.Info("image cannot be read directly", "domain", e.dom.Name, "disk", drive.Name, "error", err)
+		}
+	}
+	disk.Unfit = unfit(drive, head)
+	size, err := e.dom.Size(ctx, drive.Name)
+	switch {
+	case err == nil:
+		disk.Size = size
+	case ctx.Err() != nil || errors.Is(err, libvirt.ErrDisconnected):
+		return err
+	case disk.Unfit == "":
+		disk.Unfit = fmt.Sprintf("libvirt cannot tell its size: %v", err)
+	}
+	return nil
+}
+
+// removeLeftFiles removes scratch files and socket folders of dead runs. No job is
+// active and the lock is held: nobody uses them.
+func (e *End) removeLeftFiles(view *replicator.SourceView) error {
+	for _, drive := range e.drives {
+		if drive.Path == "" || ignored(drive) {
+			continue
+		}
+		removed, err := ours.RemoveScratch(drive.Path, drive.Type == "block")
+		for _, path := range removed {
+			view.Cleaned = append(view.Cleaned, "removed the scratch file "+path+" of a dead sync")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	folders, err := filepath.Glob(e.runFolder(replicator.CheckpointName(e.pair, 1)[:len("vmsync-")+replicator.PairLength+1]) + "*")
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		if err := os.RemoveAll(folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *End) lookAtCheckpoints(ctx context.Context, view *replicator.SourceView) error {
+	all, err := e.dom.Checkpoints(ctx)
+	if err != nil {
+		return err
+	}
+	e.checkpoints = ownCheckpoints(all, e.pair)
+	view.Checkpoints = e.checkpoints
+	return nil
+}
+
+// ownCheckpoints picks a pair's checkpoints, oldest first.
+func ownCheckpoints(all []libvirt.Checkpoint, pair string) []replicator.SourceCheckpoint {
+	var own []replicator.SourceCheckpoint
+	for _, c := range all {
+		if of, generation, ok := replicator.ParseCheckpointName(c.Name); ok && of == pair {
+			own = append(own, replicator.SourceCheckpoint{Name: c.Name, Generation: generation, Disks: c.Disks})
+		}
+	}
+	slices.SortFunc(own, func(a, b replicator.SourceCheckpoint) int {
+		if c := cmp.Compare(a.Generation, b.Generation); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return own
+}

@@ -1,0 +1,117 @@
+package ours
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vmsync/internal/libvirt"
+)
+
+const jobPoll = 100 * time.Millisecond
+
+// EndJob ends the domain's backup job if mine says that it is the one meant, and
+// returns when it is gone and its scratch files are removed. ended is false when
+// there was no such job.
+func EndJob(ctx context.Context, dom *libvirt.Domain, mine func(*libvirt.Backup) bool) (ended bool, err error) {
+	job, err := dom.Backup(ctx)
+	if err != nil || job == nil || !mine(job) {
+		return false, err
+	}
+	err = dom.AbortJob(ctx)
+	if err != nil && !errors.Is(err, libvirt.ErrOperationInvalid) && !errors.Is(err, libvirt.ErrNoDomain) {
+		// It may have ended meanwhile: a guest that shuts down gives odd errors.
+		if now, again := dom.Backup(ctx); again != nil || now != nil {
+			return false, err
+		}
+	}
+	if err := waitGone(ctx, dom, mine); err != nil {
+		return true, err
+	}
+	for _, disk := range job.Disks {
+		if _, ok := scratchCheckpoint(disk.Scratch); ok && !disk.Excluded {
+			if err := waitRemoved(ctx, disk.Scratch); err != nil {
+				return true, err
+			}
+		}
+	}
+	// qemu removes its socket, but not when it was killed.
+	if err := os.Remove(job.Socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return true, fmt.Errorf("remove the export's socket: %w", err)
+	}
+	return true, nil
+}
+
+// waitGone waits until libvirt has no such job any more.
+func waitGone(ctx context.Context, dom *libvirt.Domain, mine func(*libvirt.Backup) bool) error {
+	for {
+		job, err := dom.Backup(ctx)
+		if errors.Is(err, libvirt.ErrNoDomain) || err == nil && (job == nil || !mine(job)) {
+			return nil
+		}
+		if err := pause(ctx, jobPoll); err != nil {
+			return fmt.Errorf("domain %s: its backup job was told to end but is still there: %w", dom.Name, err)
+		}
+	}
+}
+
+// waitRemoved gives libvirt a moment to remove a scratch file, then does it: the job
+// is gone, so nobody writes to the file.
+func waitRemoved(ctx context.Context, path string) error {
+	for range 20 {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err := pause(ctx, jobPoll); err != nil {
+			break
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove scratch file: %w", err)
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// RemoveScratch removes the scratch files that dead runs left for an image and
+// returns their paths. Call it only with the lock held and no job active.
+func RemoveScratch(image string, block bool) ([]string, error) {
+	stem := scratchStem(image, block)
+	dir := filepath.Dir(stem)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for scratch files: %w", err)
+	}
+	var removed []string
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		checkpoint, ok := scratchCheckpoint(path)
+		// The whole name must be one that ScratchFile makes for this image: vda's must
+		// not match vdaa's.
+		if !ok || path != ScratchFile(image, block, checkpoint) || !entry.Type().IsRegular() {
+			continue
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return removed, fmt.Errorf("remove scratch file: %w", err)
+		}
+		removed = append(removed, path)
+	}
+	return removed, nil
+}

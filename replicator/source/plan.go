@@ -1,0 +1,133 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"vmsync/internal/domainxml"
+	"vmsync/internal/libvirt"
+	"vmsync/nbdproxy/spec"
+	"vmsync/replicator"
+	"vmsync/replicator/source/ours"
+)
+
+// checkRequest says what is wrong with a request, given what Inspect saw.
+func (e *End) checkRequest(req replicator.BeginRequest) error {
+	const op = "begin the backup"
+	bad := func(format string, args ...any) error {
+		return e.fail(replicator.KindRequest, op, "", fmt.Errorf(format, args...))
+	}
+	if pair, _, ok := replicator.ParseCheckpointName(req.Checkpoint); !ok || pair != e.pair {
+		return bad("%q is not a checkpoint of pair %s", req.Checkpoint, e.pair)
+	}
+	if len(req.Disks) == 0 {
+		return e.fail(replicator.KindNoDisk, op, "", errors.New("no disk is left to replicate"))
+	}
+	seen := make(map[string]bool)
+	for _, d := range req.Disks {
+		disk, ok := e.disks[d.Name]
+		switch {
+		case seen[d.Name]:
+			return bad("disk %s is named twice", d.Name)
+		case !ok:
+			return &replicator.Error{Kind: replicator.KindNoDisk, Domain: e.dom.Name, Disk: d.Name, Op: op, Err: errors.New("the domain has no such disk")}
+		case disk.Unfit != "" || disk.Ignored:
+			return &replicator.Error{Kind: replicator.KindDiskUnfit, Domain: e.dom.Name, Disk: d.Name, Op: op, Err: fmt.Errorf("it cannot be replicated: %s", disk.Unfit)}
+		case d.Parent != "" && d.Parent != req.Parent:
+			return bad("disk %s has the parent %s, the stream %s", d.Name, d.Parent, req.Parent)
+		case d.Parent != "" && !e.hasCheckpoint(d.Parent, d.Name):
+			return &replicator.Error{Kind: replicator.KindCheckpointInconsistent, Domain: e.dom.Name, Disk: d.Name, Op: op, Err: fmt.Errorf("no checkpoint %s tracks it", d.Parent)}
+		}
+		seen[d.Name] = true
+	}
+	for _, name := range req.Forget {
+		if name == req.Parent && req.Parent != "" || name == req.Checkpoint {
+			return bad("checkpoint %s is needed and to be forgotten", name)
+		}
+		if pair, _, ok := replicator.ParseCheckpointName(name); !ok || pair != e.pair {
+			return bad("%q is not a checkpoint of pair %s", name, e.pair)
+		}
+	}
+	return nil
+}
+
+// backupOf makes what libvirt gets. Every disk of the domain is named, with those
+// that are not in the run left out, because libvirt's default is to include them.
+func backupOf(drives []domainxml.Disk, req replicator.BeginRequest, socket string) (libvirt.Backup, libvirt.Checkpoint) {
+	wanted := make(map[string]replicator.BeginDisk, len(req.Disks))
+	for _, d := range req.Disks {
+		wanted[d.Name] = d
+	}
+	backup := libvirt.Backup{Socket: socket}
+	checkpoint := libvirt.Checkpoint{Name: req.Checkpoint, Description: "made by vmsync; tracks changes for the next sync"}
+	for _, drive := range drives {
+		d, ok := wanted[drive.Name]
+		if !ok {
+			backup.Disks = append(backup.Disks, libvirt.BackupDisk{Name: drive.Name, Excluded: true})
+			checkpoint.Others = append(checkpoint.Others, drive.Name)
+			continue
+		}
+		disk := libvirt.BackupDisk{Name: drive.Name, Incremental: d.Parent, Export: drive.Name,
+			Scratch: ours.ScratchFile(drive.Path, drive.Type == "block", req.Checkpoint)}
+		if d.Parent != "" {
+			disk.Bitmap = "backup-" + drive.Name
+		}
+		backup.Disks = append(backup.Disks, disk)
+		checkpoint.Disks = append(checkpoint.Disks, drive.Name)
+	}
+	return backup, checkpoint
+}
+
+// checkJob compares the job that libvirt says it runs with the one that was asked
+// for: a libvirt that does not know a per-disk setting may ignore it.
+func checkJob(asked libvirt.Backup, got *libvirt.Backup) error {
+	if got == nil {
+		return errors.New("libvirt has begun the backup but knows of none")
+	}
+	found := make(map[string]libvirt.BackupDisk)
+	for _, d := range got.Disks {
+		if !d.Excluded {
+			found[d.Name] = d
+		}
+	}
+	var wrong []string
+	for _, want := range asked.Disks {
+		d, ok := found[want.Name]
+		delete(found, want.Name)
+		switch {
+		case want.Excluded && ok:
+			wrong = append(wrong, want.Name+" is in it")
+		case want.Excluded:
+		case !ok:
+			wrong = append(wrong, want.Name+" is not in it")
+		case d.Incremental != want.Incremental:
+			wrong = append(wrong, fmt.Sprintf("%s is incremental to %q, not %q", want.Name, d.Incremental, want.Incremental))
+		case d.Export != want.Export || d.Bitmap != want.Bitmap || d.Scratch != want.Scratch:
+			wrong = append(wrong, fmt.Sprintf("%s has export %q, bitmap %q, scratch file %q", want.Name, d.Export, d.Bitmap, d.Scratch))
+		}
+	}
+	for name := range found {
+		wrong = append(wrong, name+" is in it")
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("libvirt has begun another backup than it was asked for: %s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// serveOf makes what vmsync-nbd gets.
+func serveOf(domain string, req replicator.BeginRequest, backup libvirt.Backup, disks []replicator.BegunDisk, listen string) spec.Serve {
+	doc := spec.Serve{Version: spec.Version, Domain: domain, Checkpoint: req.Checkpoint, Parent: req.Parent,
+		Listen: listen, Compress: req.Compress}
+	exports := make(map[string]libvirt.BackupDisk)
+	for _, d := range backup.Disks {
+		exports[d.Name] = d
+	}
+	for _, d := range disks {
+		export := exports[d.Name]
+		doc.Disks = append(doc.Disks, spec.ServeDisk{Name: d.Name, Socket: backup.Socket, Export: export.Export,
+			Bitmap: export.Bitmap, Size: d.Size})
+	}
+	return doc
+}
