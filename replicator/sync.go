@@ -94,7 +94,7 @@ func (r *run) look(ctx context.Context) (err error) {
 		return err
 	}
 	r.notices("target", r.target.Cleaned)
-	for _, w := range r.target.Warnings {
+	for _, w := range slices.Concat(r.source.Warnings, r.target.Warnings) {
 		r.out.Emit(event.Warning{Message: w})
 	}
 	if r.source.HostID == r.target.HostID && r.req.TargetDomain == r.source.Name {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -18,8 +19,9 @@ func agentCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 			return remote.Serve(cmd.Context(), os.Stdin, os.Stdout, remote.Ends{
-				Source: func() replicator.SourceEnd { return source.New() },
+				Source: func() replicator.SourceEnd { return source.New(source.Options{Log: log}) },
 				Target: func() replicator.TargetEnd { return target.New() },
 			})
 		},

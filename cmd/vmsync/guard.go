@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,7 @@ func guardCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return guard.Main(cmd.Context(), os.Stdin)
+			return guard.Main(context.WithoutCancel(cmd.Context()), os.Stdin, os.Stdout, guard.Options{})
 		},
 	}
 }

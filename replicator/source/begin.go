@@ -89,7 +89,7 @@ func (e *End) start(ctx context.Context, state libvirt.State, req replicator.Beg
 	if err != nil {
 		return nil, e.fail("", op, "", err)
 	}
-	r := &run{checkpoint: req.Checkpoint, scratch: e.scratchFiles(backup), dir: e.runFolder(req.Checkpoint)}
+	r := &run{checkpoint: req.Checkpoint, scratch: e.scratchFiles(backup), dir: e.runFolder()}
 	if err := e.checkScratch(r.scratch); err != nil {
 		return nil, err
 	}
@@ -252,7 +252,7 @@ func (e *End) makeExportFolder(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(parent, 0o711); err != nil {
 		return "", err
 	}
-	dir := filepath.Join(parent, e.pair)
+	dir := filepath.Join(parent, e.dom.UUID)
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}

@@ -162,7 +162,7 @@ func leftovers(t *testing.T, m *lab.Machine) []string {
 	t.Helper()
 	left := strayProcesses(t)
 	for _, h := range []*lab.Host{hosta, hostb} {
-		for _, pattern := range []string{"/run/vmsync/run/*", "/run/vmsync/target/*", "/run/vmsync/frozen/*", "/run/vmsync/export/*",
+		for _, pattern := range []string{"/run/vmsync/source/*", "/run/vmsync/target/*", "/run/vmsync/frozen/*", "/run/vmsync/export/*",
 			"/var/lib/libvirt/qemu/domain-*/vmsync*", lab.ImageDir + "/*.scratch"} {
 			names, err := filepath.Glob(h.Path(pattern))
 			if err != nil {
