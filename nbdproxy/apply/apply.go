@@ -143,14 +143,18 @@ func Receive(ctx context.Context, dec *stream.Decoder, disks []Disk, meters []*s
 			return nil, err
 		}
 	}
+	// The first failure is kept before anything hears of it: what it interrupts fails
+	// too, and must not be taken for the reason.
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	stop := context.AfterFunc(ctx, interrupt)
 	defer stop()
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	spawn := func(f func() error) {
 		g.Go(func() error {
 			err := f()
 			if err != nil {
-				interrupt()
+				fail(err)
 			}
 			return err
 		})
@@ -174,8 +178,8 @@ func Receive(ctx context.Context, dec *stream.Decoder, disks []Disk, meters []*s
 		}
 	}
 	spawn(func() error { return distribute(ctx, dec, meters, queues, free, received) })
-	if err := g.Wait(); err != nil {
-		return nil, err
+	if g.Wait() != nil {
+		return nil, context.Cause(ctx)
 	}
 	return dec.Result()
 }

@@ -80,24 +80,30 @@ func (d *Disk) dial(ctx context.Context) (*nbdconn.Conn, error) {
 // goroutines wait for the stream's connection, interrupt is called to end that
 // wait. A failure of an export is an [*Error]; the encoder's errors come as they are.
 func Send(ctx context.Context, disks []Disk, enc *stream.Encoder, meters []*stream.Meter, interrupt func()) ([]stream.DiskSum, error) {
+	// The first failure is kept before anything hears of it: what it interrupts fails
+	// too, and must not be taken for the reason.
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	stop := context.AfterFunc(ctx, interrupt)
 	defer stop()
 	sums := make([]stream.DiskSum, len(disks))
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.SetLimit(maxDisks)
 	for i := range disks {
 		g.Go(func() error {
 			s := sender{
 				disk: &disks[i], index: i, enc: enc, meter: meters[i],
-				conns: max(1, min(maxConns, totalConns/len(disks))), interrupt: interrupt,
+				conns: max(1, min(maxConns, totalConns/len(disks))), fail: fail,
 			}
 			var err error
-			sums[i], err = s.run(ctx)
+			if sums[i], err = s.run(ctx); err != nil {
+				fail(err)
+			}
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
+	if g.Wait() != nil {
+		return nil, context.Cause(ctx)
 	}
 	return sums, enc.End()
 }

@@ -39,14 +39,13 @@ type sender struct {
 	meter *stream.Meter
 	conns int
 
-	interrupt func()
+	fail context.CancelCauseFunc // ends the context of run, of all disks
 }
 
 // run walks the disk on one connection and reads it on others: the walk hands
 // frames to be filled to readers, each of which reads, looks for zeros,
 // compresses and writes on its own.
 func (s *sender) run(ctx context.Context) (stream.DiskSum, error) {
-	g, ctx := errgroup.WithContext(ctx)
 	first, err := s.disk.dial(ctx)
 	if err != nil {
 		return stream.DiskSum{}, err
@@ -56,11 +55,12 @@ func (s *sender) run(ctx context.Context) (stream.DiskSum, error) {
 	if err != nil {
 		return stream.DiskSum{}, &Error{s.disk.Name, err}
 	}
+	var g errgroup.Group
 	spawn := func(f func() error) {
 		g.Go(func() error {
 			err := f()
 			if err != nil {
-				s.interrupt()
+				s.fail(err)
 			}
 			return err
 		})

@@ -151,7 +151,7 @@ func TestStreamOfAnotherCheckpointWritesNothing(t *testing.T) {
 			apply.awaitReady()
 			relay(t, s.Listen, a.Listen)
 			apply.failed(spec.KindMismatch, "")
-			serve.failed(spec.KindPeer, "")
+			serve.last() // a stream this small may have left it whole
 			target.stop()
 			l.same(x.to, l.image("empty", mib))
 		})

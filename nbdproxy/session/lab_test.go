@@ -30,11 +30,11 @@ const patience = 2 * time.Minute
 // lab is a folder with images and NBD servers. Its path is short: unix sockets
 // have to fit into it.
 type lab struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	for _, tool := range []string{"qemu-img", "qemu-io", "qemu-nbd"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -167,7 +167,7 @@ func (l *lab) sameRaw(a, b string) {
 
 // process is a session that runs in this process.
 type process struct {
-	t      *testing.T
+	t      testing.TB
 	stdin  *io.PipeWriter
 	ready  chan struct{}
 	ended  chan struct{}
@@ -179,7 +179,7 @@ type process struct {
 }
 
 // start runs Serve or Apply on a document.
-func start(t *testing.T, f func(context.Context, session.IO) error, doc any) *process {
+func start(t testing.TB, f func(context.Context, session.IO) error, doc any) *process {
 	t.Helper()
 	line, err := json.Marshal(doc)
 	if err != nil {
@@ -277,7 +277,7 @@ func (p *process) failed(kind, disk string) {
 
 // relay copies between two sockets as the controller does, both ways and with
 // half-closes, until both are closed. It returns the bytes from a to b.
-func relay(t *testing.T, a, b string) (wait func() int64) {
+func relay(t testing.TB, a, b string) (wait func() int64) {
 	t.Helper()
 	from, to := dial(t, a), dial(t, b)
 	var n int64
@@ -290,7 +290,7 @@ func relay(t *testing.T, a, b string) (wait func() int64) {
 	return func() int64 { <-done; return n }
 }
 
-func dial(t *testing.T, path string) *net.UnixConn {
+func dial(t testing.TB, path string) *net.UnixConn {
 	t.Helper()
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {

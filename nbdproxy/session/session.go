@@ -65,15 +65,22 @@ func run(ctx context.Context, s IO, b body) error {
 }
 
 func execute(ctx context.Context, cancel context.CancelCauseFunc, s IO, b body, ev *emitter) (*result, error) {
+	lines := watch(s.In, cancel)
+	var line firstLine
 	select {
-	case line := <-watch(s.In, cancel):
-		if line.err != nil {
-			return nil, line.err
-		}
-		return b(ctx, line.doc, ev)
+	case line = <-lines:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		// A wrong document is worth reporting even if stdin ended right after it.
+		select {
+		case line = <-lines:
+		default:
+			return nil, context.Cause(ctx)
+		}
 	}
+	if line.err != nil {
+		return nil, line.err
+	}
+	return b(ctx, line.doc, ev)
 }
 
 type firstLine struct {
