@@ -71,8 +71,9 @@ func (h *Host) Name() string { return h.name }
 // Addr is the host's IPv4 address in the lab's network.
 func (h *Host) Addr() string { return h.addr }
 
-// Up makes a lab and boots its hosts. A lab of that name that lives is kept:
-// its hosts that are down are booted and Install is copied again. Before that,
+// Up makes a lab and boots its hosts. A lab of that name that lives is kept as
+// it is, with its owner and hosts: those that are down are booted and Install is
+// copied again. Before that,
 // Up removes all labs whose owner is dead. When it fails it leaves nothing,
 // except of a lab that lived before.
 func Up(ctx context.Context, cfg Config) (*Lab, error) {
@@ -128,7 +129,7 @@ func create(ctx context.Context, cfg Config, owner *process) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := &record{Name: cfg.Name, Boot: boot, Owner: owner, Hosts: cfg.Hosts, Created: time.Now()}
+	rec := &record{Name: cfg.Name, Boot: boot, Owner: owner, Hosts: cfg.Hosts, Created: time.Now(), Making: true}
 	if err := writeJSON(recordPath(cfg.Name), rec); err != nil {
 		return nil, err
 	}
@@ -158,7 +159,8 @@ func create(ctx context.Context, cfg Config, owner *process) (*Lab, error) {
 	if err := l.start(ctx, cfg.Install); err != nil {
 		return nil, err
 	}
-	return l, nil
+	rec.Making = false
+	return l, writeJSON(recordPath(cfg.Name), rec)
 }
 
 // build makes all of a host but its processes.
