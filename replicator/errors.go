@@ -96,6 +96,30 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Text says what happened and nothing that has a field of its own.
+func (e *Error) Text() string {
+	bare := &Error{Kind: e.Kind, Op: e.Op, Err: e.Err}
+	return bare.Error()
+}
+
+// Advice says what to do next: the hint, or what is always right for the kind.
+func (e *Error) Advice() string {
+	if e.Hint != "" {
+		return e.Hint
+	}
+	switch e.Kind {
+	case KindBusy:
+		return "wait for it to end"
+	case KindUnreachable:
+		return "see whether libvirtd is running there"
+	case KindPeer, KindExport, KindTarget, KindStream, KindAgentLost, KindCanceled, KindChanged, KindCheckpointInUse:
+		return "run the sync again; it cleans up what this one left"
+	case KindDenied:
+		return "vmsync must be root on both ends"
+	}
+	return "run it again with -v to see the log of both ends"
+}
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"vmsync/internal/event"
 )
@@ -175,37 +174,47 @@ func (r *run) sameDisks() error {
 }
 
 // transfer moves the stream and waits for both ends to agree on it.
-func (r *run) transfer(ctx context.Context) (err error) {
-	g, gctx := errgroup.WithContext(ctx)
+//
+// When one end fails the others see no more than a closed connection, and end as
+// well. What the failing end has to say is the best error, so it gets some time
+// before the rest is cancelled.
+func (r *run) transfer(ctx context.Context) error {
+	parts, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var received *StreamResult
 	var sourceErr, targetErr, relayErr error
-	g.Go(func() error {
-		r.sent, sourceErr = r.src.Wait(gctx, func(p Progress) { r.out.Emit(event.Progress(p)) })
-		return sourceErr
-	})
-	g.Go(func() error {
-		received, targetErr = r.dst.Wait(gctx, func(Progress) {})
-		return targetErr
-	})
-	g.Go(func() error {
-		relayErr = r.relay(gctx, r.begun.Socket, r.prepared.Socket)
-		var e *Error
-		if errors.As(relayErr, &e) {
-			return relayErr // it never got to both sockets: nobody else will notice
+	failed := func(err error) {
+		if err != nil {
+			time.AfterFunc(lastWords, cancel)
 		}
-		// When one end fails its socket closes and the relay ends; what that end has to
-		// say about it is the better error, so the relay's own does not cancel the others.
-		return nil
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		r.sent, sourceErr = r.src.Wait(parts, func(p Progress) { r.out.Emit(event.Progress(p)) })
+		failed(sourceErr)
 	})
-	if err := g.Wait(); err != nil {
+	wg.Go(func() {
+		received, targetErr = r.dst.Wait(parts, func(Progress) {})
+		failed(targetErr)
+	})
+	wg.Go(func() {
+		relayErr = r.relay(parts, r.begun.Socket, r.prepared.Socket)
+		failed(relayErr)
+	})
+	wg.Wait()
+	if sourceErr != nil || targetErr != nil {
 		return chooseError(ctx, sourceErr, targetErr, relayErr)
 	}
+	// Both ends are done and agree, or they are not: how the relay ended is no matter.
 	if err := agree(r.sent, received); err != nil {
 		return &Error{Kind: KindStream, Domain: r.source.Name, Op: "compare both ends' digests",
 			Hint: "run the sync again; if this repeats, suspect memory or the network path", Err: err}
 	}
 	return nil
 }
+
+// lastWords is how long the parts of a transfer go on once one has failed.
+const lastWords = 10 * time.Second
 
 // chooseError picks the error that says most about why a transfer failed: when
 // one end breaks, the others see no more than a closed connection.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -54,7 +55,9 @@ func errorEvent(err error, domain string) event.Error {
 	var typed *replicator.Error
 	switch {
 	case errors.As(err, &typed):
-		e.Disk, e.Hint = typed.Disk, typed.Hint
+		e.Disk, e.Hint = typed.Disk, typed.Advice()
+		// What has a field of its own need not be in the text as well.
+		e.Message = strings.Replace(e.Message, typed.Error(), typed.Text(), 1)
 		if typed.Domain != "" {
 			e.Domain = typed.Domain
 		}

@@ -132,7 +132,12 @@ func summaryText(e event.Summary, verbose bool) []string {
 }
 
 func changedText(changed, zero int64) string {
-	if zero == 0 {
+	switch zero {
+	case changed:
+		if changed == 0 {
+			return "nothing changed"
+		}
+	case 0:
 		return bytesText(changed) + " changed"
 	}
 	return fmt.Sprintf("%s changed (%s zeros)", bytesText(changed), bytesText(zero))

@@ -45,12 +45,6 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	if err := e.checkRequest(req); err != nil {
 		return nil, err
 	}
-	program := e.opts.DataPlane
-	if program == "" {
-		if program, err = dataplane.Program(); err != nil {
-			return nil, err
-		}
-	}
 	for _, name := range req.Forget {
 		if err := e.deleteCheckpoint(ctx, name); err != nil {
 			return nil, e.fail("", "delete checkpoint "+name, "", err)
@@ -71,7 +65,7 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	if err := e.describeDisks(ctx, req, started); err != nil {
 		return nil, err
 	}
-	if err := e.serve(ctx, program, req, backup, started); err != nil {
+	if err := e.serve(ctx, req, backup, started); err != nil {
 		return nil, err
 	}
 	return started, nil
@@ -278,7 +272,7 @@ func (e *End) describeDisks(ctx context.Context, req replicator.BeginRequest, be
 }
 
 // serve starts the data plane and waits until it listens.
-func (e *End) serve(ctx context.Context, program string, req replicator.BeginRequest, backup libvirt.Backup, began *replicator.Begun) error {
+func (e *End) serve(ctx context.Context, req replicator.BeginRequest, backup libvirt.Backup, began *replicator.Begun) error {
 	const op = "offer the stream"
 	// A folder of a former run of that name would be a bug; its contents are nobody's.
 	if err := os.RemoveAll(e.run.dir); err != nil {
@@ -292,7 +286,7 @@ func (e *End) serve(ctx context.Context, program string, req replicator.BeginReq
 		return e.fail("", op, "", err)
 	}
 	var err error
-	e.session, err = dataplane.Start(ctx, program, dataplane.Serve, serveOf(e.dom.Name, req, backup, began.Disks, began.Socket))
+	e.session, err = dataplane.Start(ctx, e.opts.DataPlane, dataplane.Serve, serveOf(e.dom.Name, req, backup, began.Disks, began.Socket))
 	if err != nil {
 		return e.withDomain(op, err)
 	}

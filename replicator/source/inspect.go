@@ -12,6 +12,7 @@ import (
 	"vmsync/internal/domainxml"
 	"vmsync/internal/libvirt"
 	"vmsync/replicator"
+	"vmsync/replicator/dataplane"
 	"vmsync/replicator/source/ours"
 )
 
@@ -24,7 +25,13 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 	if req.Domain == "" {
 		return nil, e.fail(replicator.KindRequest, op, "", errors.New("no domain is named"))
 	}
+	// Whatever a run needs is looked for before a guest is frozen for it.
 	var err error
+	if e.opts.DataPlane == "" {
+		if e.opts.DataPlane, err = dataplane.Program(); err != nil {
+			return nil, err
+		}
+	}
 	if e.conn, err = libvirt.Open(ctx); err != nil {
 		return nil, e.fail("", op, "is libvirtd running, and may this user manage it?", err)
 	}

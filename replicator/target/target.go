@@ -111,7 +111,7 @@ func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replica
 // havePrograms looks for what a run needs before anything is begun.
 func (t *Target) havePrograms() (err error) {
 	if t.program, err = dataplane.Program(); err != nil {
-		return t.missing("vmsync-nbd", "install vmsync")
+		return err
 	}
 	for _, program := range []string{qemu.ImgProgram, qemu.NBDProgram} {
 		if _, err := exec.LookPath(program); err != nil {
