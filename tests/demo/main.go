@@ -64,13 +64,13 @@ func (d *demo) show() error {
 	for _, step := range []func() error{
 		func() error {
 			say("Writing files in the guest")
-			return d.guest("head -c 64M /dev/urandom > /mnt/vda/precious; head -c 32M /dev/urandom > /mnt/vdb/old; echo one > /mnt/vda/note; sync")
+			return d.guest("cd /mnt; dd if=/dev/urandom of=vda/precious bs=1M count=64; dd if=/dev/urandom of=vdb/old bs=1M count=32; echo one > vda/note; sync")
 		},
 		func() error { return d.sync("First sync, run on hostb: everything") },
 		d.compare,
 		func() error {
 			say("Writing, deleting and trimming in the guest")
-			return d.guest("echo two > /mnt/vda/note; head -c 8M /dev/urandom > /mnt/vda/new; rm /mnt/vdb/old; sync; fstrim /mnt/vdb")
+			return d.guest("cd /mnt; echo two > vda/note; dd if=/dev/urandom of=vda/new bs=1M count=8; rm vdb/old; sync; fstrim vdb")
 		},
 		func() error { return d.sync("Second sync: what changed") },
 		d.compare,
@@ -85,7 +85,7 @@ func (d *demo) show() error {
 
 func (d *demo) guest(script string) error {
 	fmt.Println("  guest#", script)
-	_, err := d.vm.Guest(d.ctx, "sh", "-c", script)
+	_, err := d.vm.Guest(d.ctx, "sh", "-e", "-c", script)
 	return err
 }
 

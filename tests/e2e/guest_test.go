@@ -30,14 +30,14 @@ func thawed(t *testing.T, m *lab.Machine) {
 
 func TestReplicaOfALiveGuestBoots(t *testing.T) {
 	m := guest(t, qcow2("vda", 256*mib), qcow2("vdb", 256*mib))
-	inGuest(t, m, "sh", "-c", "echo one > /mnt/vda/one; echo gone > /mnt/vda/gone; head -c 20M /dev/urandom > /mnt/vdb/big; sync")
+	inGuest(t, m, "sh", "-c", "echo one > /mnt/vda/one; echo gone > /mnt/vda/gone; dd if=/dev/urandom of=/mnt/vdb/big bs=1M count=20; sync")
 	s := sync(t, m.Name())
 	if s.Consistency != "filesystem" || s.Frozen <= 0 || s.Frozen > 10 {
 		t.Errorf("%+v", s)
 	}
 	thawed(t, m)
 
-	inGuest(t, m, "sh", "-c", "echo two > /mnt/vda/two; rm /mnt/vda/gone /mnt/vdb/big; sync; fstrim /mnt/vda; fstrim /mnt/vdb")
+	inGuest(t, m, "sh", "-c", "echo two > /mnt/vda/two; rm /mnt/vda/gone /mnt/vdb/big && sync; fstrim /mnt/vda; fstrim /mnt/vdb")
 	s = sync(t, m.Name())
 	if s.Kind != "incremental" || s.ZeroBytes < 20*mib || s.SentBytes > 8*mib {
 		t.Errorf("a trimmed file travelled: %+v", s)
@@ -99,14 +99,22 @@ func TestReplicaOfALiveGuestBoots(t *testing.T) {
 }
 
 func TestWithoutAnAgentItIsCrashConsistentAndSaysSo(t *testing.T) {
-	m := machine(t, qcow2("vda", 64*mib)) // paused: its agent never came up
-	o := trySync(t, m.Name())
-	s := succeeded(t, o)
-	if s.Consistency != "crash" || head(t, m.Name()).Consistency != "crash" {
-		t.Errorf("%+v", s)
-	}
-	if w := o.messages("warning"); !strings.Contains(w, "agent") {
-		t.Errorf("warnings: %q", w)
+	for name, spec := range map[string]lab.MachineSpec{
+		"no agent": {Guest: true, NoAgent: true},
+		"paused":   {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec.Disks = []lab.DiskSpec{qcow2("vda", 64*mib)}
+			m := makeMachine(t, spec)
+			o := trySync(t, m.Name())
+			s := succeeded(t, o)
+			if s.Consistency != "crash" || head(t, m.Name()).Consistency != "crash" {
+				t.Errorf("%+v", s)
+			}
+			if w := o.messages("warning"); !strings.Contains(w, "not frozen") {
+				t.Errorf("warnings: %q", w)
+			}
+		})
 	}
 }
 
@@ -117,6 +125,11 @@ func TestHangingAgentDelaysTheSyncAndNoMore(t *testing.T) {
 	}
 	o := trySync(t, m.Name())
 	s := succeeded(t, o)
+	for _, e := range o.events {
+		if e.Event == "phase_finished" {
+			t.Logf("%s took %.1f s", e.Phase, e.Duration)
+		}
+	}
 	if s.Consistency != "crash" || !strings.Contains(o.messages("warning"), "agent") {
 		t.Errorf("%+v, warnings %q", s, o.messages("warning"))
 	}
@@ -178,7 +191,7 @@ func TestGuestIsThawedWhenTheControllerIsKilledWhileItIsFrozen(t *testing.T) {
 
 func TestGuestThatShutsDownDuringTheCopy(t *testing.T) {
 	m := guest(t, qcow2("vda", 256*mib))
-	inGuest(t, m, "sh", "-c", "head -c 30M /dev/urandom > /mnt/vda/big; sync")
+	inGuest(t, m, "sh", "-c", "dd if=/dev/urandom of=/mnt/vda/big bs=1M count=30 && sync")
 	r := midCopy(t, m)
 	if err := m.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)

@@ -56,6 +56,9 @@ func midCopy(t *testing.T, m *lab.Machine) *running {
 	slowly(t)
 	r := start(t, hostb, fromTarget(m.Name())...)
 	eventually(t, "a megabyte has arrived", func() bool {
+		if zombie(r.cmd.Process.Pid) {
+			t.Fatalf("the sync ended too early: %+v", r.wait())
+		}
 		for _, img := range listFiles(t, hostb, storeDir+"/"+m.Name()+"/disks") {
 			st, err := os.Stat(img)
 			if err == nil && st.Sys().(*syscall.Stat_t).Blocks*512 > 2*mib && strings.Contains(img, "vd") {
@@ -65,6 +68,12 @@ func midCopy(t *testing.T, m *lab.Machine) *running {
 		return false
 	})
 	return r
+}
+
+// zombie tells whether a child of this process has ended.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + num(int64(pid)) + "/stat")
+	return err == nil && strings.Contains(string(stat), ") Z ")
 }
 
 // TestKilledInTheMiddle kills one process of a sync with SIGKILL in the middle of

@@ -36,6 +36,7 @@ type event struct {
 	ZeroBytes    int64   `json:"zero_bytes"`
 	SentBytes    int64   `json:"sent_bytes"`
 	Frozen       float64 `json:"frozen_seconds"`
+	Duration     float64 `json:"duration_seconds"`
 }
 
 // data is how many bytes of a summary are not zeros.
