@@ -39,7 +39,7 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 	dom, err := e.conn.Lookup(ctx, req.Domain)
 	if err != nil {
 		return nil, &replicator.Error{Kind: kindOf(err), Domain: req.Domain, Op: op,
-			Hint: "`virsh list --all` shows the domains of this host", Err: err}
+			Hint: "`virsh list --all` shows the domains of this host", Err: withoutDomain(op, err)}
 	}
 	what := fmt.Sprintf("sync of %s to %s", dom.Name, req.Store)
 	if e.lock, err = ours.TakeLock(e.opts.RunDir, dom.UUID, what); err != nil {

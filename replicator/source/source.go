@@ -98,8 +98,30 @@ func (e *End) fail(kind, op, hint string, err error) error {
 	if e.dom != nil {
 		name = e.dom.Name
 	}
-	return &replicator.Error{Kind: kind, Domain: name, Op: op, Hint: hint, Err: err}
+	return &replicator.Error{Kind: kind, Domain: name, Op: op, Hint: hint, Err: withoutDomain(op, err)}
 }
+
+// withoutDomain keeps libvirt's error but not a second mention of domain and
+// operation in its text.
+func withoutDomain(op string, err error) error {
+	call, ok := err.(*libvirt.Error)
+	if !ok {
+		return err
+	}
+	text := call.Text()
+	if call.Op != op {
+		text = call.Op + ": " + text
+	}
+	return &retold{text: text, err: err}
+}
+
+type retold struct {
+	text string
+	err  error
+}
+
+func (r *retold) Error() string { return r.text }
+func (r *retold) Unwrap() error { return r.err }
 
 func kindOf(err error) string {
 	switch {
