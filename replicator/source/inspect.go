@@ -90,7 +90,7 @@ func (e *End) thawLeftFrozen(ctx context.Context, view *replicator.SourceView) e
 	if err != nil || !marked {
 		return err
 	}
-	e.boundAgent(ctx)
+	e.boundAgent(ctx, ours.AgentTimeout)
 	if err := ours.Thaw(ctx, e.dom, e.opts.RunDir); err != nil {
 		// The copy can go on without the agent's help; the mark stays for the next try.
 		view.Warnings = append(view.Warnings, fmt.Sprintf("a dead sync may have left the guest frozen, and it cannot be thawed: %v", err))
