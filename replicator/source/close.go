@@ -50,7 +50,10 @@ func (e *End) Close() error {
 func (e *End) undo(ctx context.Context) error {
 	var errs []error
 	if e.run.job {
-		if _, err := e.endJob(ctx); err != nil {
+		_, err := e.endJob(ctx)
+		if errors.Is(err, ours.ErrStopping) {
+			e.log.Info("backup job left to the guard", "domain", e.dom.Name, "reason", err)
+		} else if err != nil {
 			errs = append(errs, e.fail("", "end the backup job", "the next sync of this domain ends it", err))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"vmsync/internal/libvirt"
 	"vmsync/replicator"
+	"vmsync/replicator/source/ours"
 )
 
 // fail makes the error that the controller gets, with a kind from libvirt's code
@@ -48,6 +49,8 @@ func kindOf(err error) string {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return replicator.KindCanceled
+	case errors.Is(err, ours.ErrStopping):
+		return replicator.KindDomainStopped
 	case errors.Is(err, errOff):
 		return replicator.KindDomainOff
 	case errors.Is(err, libvirt.ErrNoDomain):

@@ -145,7 +145,7 @@ func (e *End) diagnose(ctx context.Context, err error) error {
 			if state, stateErr = e.dom.State(ctx); stateErr == nil && !state.BackupPossible() {
 				return e.stopped(state.String())
 			}
-			return errors.Join(err, e.fail(replicator.KindExport, "send the stream", "sync again", errors.New("somebody else ended the backup job")))
+			return e.fail(replicator.KindExport, "send the stream", "sync again", fmt.Errorf("somebody else ended the backup job: %w", errors.Unwrap(err)))
 		}
 		timer := time.NewTimer(watchEvery / 4)
 		select {
