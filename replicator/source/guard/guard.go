@@ -192,8 +192,11 @@ func (g *guard) takeOver(ctx context.Context, signals <-chan os.Signal) error {
 			return nil
 		}
 		if err != nil {
+			// Say it once, not at every try.
+			if last == nil || last.Error() != err.Error() {
+				g.log.Warn("guard: will try again", "domain", g.domain, "error", err)
+			}
 			last = err
-			g.log.Warn("guard: will try again", "domain", g.domain, "error", err)
 		}
 		timer := time.NewTimer(wait)
 		select {

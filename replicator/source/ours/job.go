@@ -12,8 +12,10 @@ import (
 	"vmsync/internal/libvirt"
 )
 
-// ErrStopping says that the domain is about to be off. Its job ends with it, but
-// libvirt may take half a minute, in which it answers nothing sensible.
+// ErrStopping says that the domain is about to be off. Its job ends with it, but that
+// may take a minute: libvirt's (9.0) handler of qemu's VSERPORT_CHANGE events, which a
+// guest agent causes when it ends, waits 30 s for each to be allowed beside a backup
+// job, and only then the end of qemu is handled. Nothing can be aborted meanwhile.
 var ErrStopping = errors.New("the domain is shutting down, and its backup job with it")
 
 const jobPoll = 100 * time.Millisecond
