@@ -9,9 +9,9 @@ import (
 // run; its methods are called one at a time, in the order of this interface.
 type SourceEnd interface {
 	// Inspect takes the run's lock on the domain and tells what is there. It ends
-	// leftovers of dead runs of this pair: backup jobs that vmsync began, scratch
-	// files, guests left frozen; it names them in SourceView.Cleaned. It never
-	// touches another program's job or checkpoint.
+	// leftovers of dead runs: backup jobs that vmsync began, scratch files, guests
+	// left frozen; it names them in SourceView.Cleaned. It never touches another
+	// program's job or checkpoint. A lock that is held gives an error of KindBusy.
 	Inspect(ctx context.Context, req InspectRequest) (*SourceView, error)
 	// Begin freezes the guest, begins checkpoint and pull backup in one libvirt
 	// call, thaws, and starts the data plane on the export.
@@ -32,20 +32,23 @@ type SourceEnd interface {
 // TargetEnd is the host that keeps the replica. One TargetEnd serves one run;
 // its methods are called one at a time, in the order of this interface.
 type TargetEnd interface {
-	// Open takes the run's lock on the domain's folder in the store, completes or
-	// removes what dead runs left, and tells what the store holds.
+	// Open takes the run's lock on the replica's folder, completes or removes what
+	// dead runs left, and tells what the store holds. It refuses a replica that runs
+	// or was run. A lock that is held gives an error of KindBusy.
 	Open(ctx context.Context, req OpenRequest) (*TargetView, error)
 	// Prepare makes empty overlays or images and starts the data plane on them.
-	// Nothing that the manifest lists is touched.
+	// Nothing that the manifest lists is touched. Called again, it first drops what
+	// the earlier call made.
 	Prepare(ctx context.Context, req PrepareRequest) (*Prepared, error)
 	// Wait returns when the stream has been received, applied, flushed and checked
 	// against its digests.
 	Wait(ctx context.Context, progress func(Progress)) (*StreamResult, error)
-	// Commit makes the state durable and visible with one atomic rename for all
-	// disks, merges overlays that are no longer needed, and refreshes the domain
-	// definition. An error of type *CommittedError says that the state is durable
-	// but something after it failed.
+	// Commit makes the received state durable and visible, all disks at once.
 	Commit(ctx context.Context, req CommitRequest) (*Committed, error)
+	// Settle does what is left to do on the target once a state is durable: it points
+	// the domain at it and merges the overlays that are no longer needed. What it
+	// could not do is done by the next run.
+	Settle(ctx context.Context) (*Settled, error)
 	// Close ends everything the run began and has not committed and releases the
 	// lock.
 	Close() error
@@ -54,8 +57,6 @@ type TargetEnd interface {
 // InspectRequest asks for the source's view of a domain.
 type InspectRequest struct {
 	Domain string `json:"domain"` // name or UUID
-	Pair   string `json:"pair"`   // 8 hex digits; names the checkpoints of this pair
-	Store  string `json:"store"`  // where the pair's replica lives, for messages
 }
 
 // SourceDisk is a disk of the source domain, whether it can be replicated or not.
@@ -71,7 +72,7 @@ type SourceDisk struct {
 	Ignored bool `json:"ignored,omitempty"`
 }
 
-// SourceCheckpoint is one checkpoint of this pair that the source still has.
+// SourceCheckpoint is one checkpoint that vmsync made on the source.
 type SourceCheckpoint struct {
 	Name       string   `json:"name"`
 	Generation int64    `json:"generation"`
@@ -86,7 +87,7 @@ type SourceView struct {
 	Running     bool               `json:"running"` // running or paused: a backup is possible
 	State       string             `json:"state"`   // in words, for messages
 	Disks       []SourceDisk       `json:"disks"`
-	Checkpoints []SourceCheckpoint `json:"checkpoints"` // of this pair only
+	Checkpoints []SourceCheckpoint `json:"checkpoints"` // vmsync's, of all pairs
 	// BusyWith names a job of somebody else that excludes a backup now ("migration",
 	// "backup", …); empty when there is none.
 	BusyWith string   `json:"busy_with,omitempty"`
@@ -163,9 +164,8 @@ type StreamResult struct {
 
 // OpenRequest asks for the target's view of a replica.
 type OpenRequest struct {
-	Store        string `json:"store"`  // absolute path
-	Domain       string `json:"domain"` // name of the source domain, or UUID as the user gave it
-	TargetDomain string `json:"target_domain,omitempty"`
+	Store        string `json:"store"`         // absolute path
+	TargetDomain string `json:"target_domain"` // name of the replica and of its folder
 }
 
 // HeadDisk is one disk of the store's head.
@@ -232,6 +232,10 @@ type CommitRequest struct {
 
 // Committed is a state that is durable.
 type Committed struct {
-	State    string   `json:"state"` // e.g. "2026-11-21T070301Z"
+	State string `json:"state"` // e.g. "2026-11-21T070301Z"
+}
+
+// Settled is what Settle could not do; empty when all is done.
+type Settled struct {
 	Warnings []string `json:"warnings,omitempty"`
 }

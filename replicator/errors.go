@@ -40,15 +40,22 @@ const (
 	KindSequence       = "sequence"        // the controller broke the order of calls: a bug
 	KindRequest        = "request"         // a request's values make no sense: a bug
 	KindCanceled       = "canceled"        // the caller gave up
+	KindUsage          = "usage"           // the user asked for something that makes no sense
+	KindVersion        = "version"         // the two sides are of releases that do not understand each other
+	KindAgentLost      = "agent-lost"      // the agent on an end died or fell silent
 
-	// KindCommitted says that the state is durable but something after it failed;
-	// Err is a *CommittedError.
-	KindCommitted = "committed"
+	// The target's replica.
+	KindStore         = "store"             // the store cannot be read or written
+	KindOtherMachine  = "other-machine"     // the folder or the domain's name belongs to another machine
+	KindReplicaActive = "replica-active"    // the replica runs on the target
+	KindReplicaUsed   = "replica-used"      // the replica was started since the last sync
+	KindDefine        = "define"            // libvirt on the target refuses the domain's definition
+	KindChanged       = "changed-meanwhile" // a disk changed between look and begin
 )
 
 // Error is a failure of one end, as a controller decides on it and a person reads
 // it. Any field but Kind and Err may be empty. It survives a hop as JSON, except
-// that Err comes back as plain text (*BusyError and *CommittedError excepted).
+// that Err comes back as plain text (*BusyError excepted).
 type Error struct {
 	Kind   string // one of the Kind constants
 	Domain string
@@ -89,6 +96,30 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Text says what happened and nothing that has a field of its own.
+func (e *Error) Text() string {
+	bare := &Error{Kind: e.Kind, Op: e.Op, Err: e.Err}
+	return bare.Error()
+}
+
+// Advice says what to do next: the hint, or what is always right for the kind.
+func (e *Error) Advice() string {
+	if e.Hint != "" {
+		return e.Hint
+	}
+	switch e.Kind {
+	case KindBusy:
+		return "wait for it to end"
+	case KindUnreachable:
+		return "see whether libvirtd is running there"
+	case KindPeer, KindExport, KindTarget, KindStream, KindAgentLost, KindCanceled, KindChanged, KindCheckpointInUse:
+		return "run the sync again; it cleans up what this one left"
+	case KindDenied:
+		return "vmsync must be root on both ends"
+	}
+	return "run it again with -v to see the log of both ends"
+}
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
@@ -122,31 +153,16 @@ func (e *BusyError) Error() string {
 	}
 }
 
-// CommittedError says that a state is durable although a later step failed.
-type CommittedError struct {
-	Committed Committed
-	Err       error
-}
-
-// Error says both.
-func (e *CommittedError) Error() string {
-	return fmt.Sprintf("state %s is durable, but a step after it failed: %v", e.Committed.State, e.Err)
-}
-
-// Unwrap returns the later step's error.
-func (e *CommittedError) Unwrap() error { return e.Err }
-
 // wireError is Error as JSON.
 type wireError struct {
-	Kind      string     `json:"kind"`
-	Domain    string     `json:"domain,omitempty"`
-	Disk      string     `json:"disk,omitempty"`
-	Op        string     `json:"op,omitempty"`
-	Hint      string     `json:"hint,omitempty"`
-	Message   string     `json:"message,omitempty"` // text of Err
-	HolderPID int        `json:"holder_pid,omitempty"`
-	Holder    string     `json:"holder,omitempty"`
-	Committed *Committed `json:"committed,omitempty"`
+	Kind      string `json:"kind"`
+	Domain    string `json:"domain,omitempty"`
+	Disk      string `json:"disk,omitempty"`
+	Op        string `json:"op,omitempty"`
+	Hint      string `json:"hint,omitempty"`
+	Message   string `json:"message,omitempty"` // text of Err
+	HolderPID int    `json:"holder_pid,omitempty"`
+	Holder    string `json:"holder,omitempty"`
 }
 
 // MarshalJSON encodes the error for the other side of a connection.
@@ -157,12 +173,6 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	}
 	if b, ok := errors.AsType[*BusyError](e.Err); ok {
 		w.HolderPID, w.Holder = b.PID, b.What
-	}
-	if c, ok := errors.AsType[*CommittedError](e.Err); ok {
-		w.Committed = &c.Committed
-		if c.Err != nil {
-			w.Message = c.Err.Error()
-		}
 	}
 	return json.Marshal(w)
 }
@@ -180,11 +190,8 @@ func (e *Error) UnmarshalJSON(data []byte) error {
 	if w.Message != "" {
 		e.Err = errors.New(w.Message)
 	}
-	switch {
-	case e.Kind == KindBusy:
+	if e.Kind == KindBusy {
 		e.Err = &BusyError{PID: w.HolderPID, What: w.Holder}
-	case e.Kind == KindCommitted && w.Committed != nil:
-		e.Err = &CommittedError{Committed: *w.Committed, Err: e.Err}
 	}
 	return nil
 }

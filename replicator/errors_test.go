@@ -40,15 +40,6 @@ func TestBusyErrorSurvivesAHop(t *testing.T) {
 	}
 }
 
-func TestCommittedErrorSurvivesAHop(t *testing.T) {
-	in := &Error{Kind: KindCommitted, Err: &CommittedError{Committed: Committed{State: "s1", Warnings: []string{"w"}}, Err: errors.New("define failed")}}
-	out := hop(t, hop(t, in))
-	c, ok := errors.AsType[*CommittedError](out)
-	if !ok || c.Committed.State != "s1" || len(c.Committed.Warnings) != 1 || out.Error() != in.Error() {
-		t.Errorf("got %v (%#v)", out, c)
-	}
-}
-
 func TestWrappedErrorKeepsKindAndText(t *testing.T) {
 	err := fmt.Errorf("sync: %w", &Error{Kind: KindDomainOff, Err: errors.New("shut off")})
 	out := hop(t, AsError(err))

@@ -26,6 +26,7 @@ type settings struct {
 	identityFiles      []string // absolute paths
 	explicitIdentities bool     // identityFiles are the user's choice, not the defaults
 	identitiesOnly     bool
+	certificateFiles   []string
 	identityAgent      string // socket; empty for none
 
 	userKnownHosts, globalKnownHosts []string
@@ -117,9 +118,9 @@ func loadSource(ctx context.Context, alias, home, configFile string) (source, er
 		}
 		parsed.files = append(parsed.files, cfg)
 	}
-	if parsed.ambiguousProxy() {
-		src, err := askOpenSSH(ctx, alias, configFile, nil)
-		if err == nil {
+	if parsed.beyondParser() {
+		// Without OpenSSH at hand, what was parsed is still the best guess.
+		if src, err := askOpenSSH(ctx, alias, configFile, nil); err == nil {
 			return src, nil
 		}
 	}
@@ -144,10 +145,13 @@ func (p parsedSource) values(keyword string) ([]string, error) {
 	return all, nil
 }
 
-// ambiguousProxy tells whether both ways of reaching a host are set: the one that
-// comes first in the files counts, and the parser does not tell which that is.
-func (p parsedSource) ambiguousProxy() bool {
+// beyondParser tells whether the files say something that the parser cannot
+// evaluate: both ProxyJump and ProxyCommand, of which the one that comes first
+// counts, or names to be made canonical, which other parts of the files may match.
+func (p parsedSource) beyondParser() bool {
+	// Errors come up again where the settings are read.
 	jump, _ := p.values("ProxyJump")
 	command, _ := p.values("ProxyCommand")
-	return len(jump) > 0 && len(command) > 0
+	canonical, _ := p.values("CanonicalizeHostname")
+	return len(jump) > 0 && len(command) > 0 || len(canonical) > 0 && unquote(canonical[0]) != "no"
 }

@@ -87,13 +87,9 @@ func TestRevokedHostKeyIsRefused(t *testing.T) {
 	}
 }
 
-// The server below also has an ECDSA key, which the client's library would prefer.
 func TestHostKnownByOneKeyTypeIsAskedForThatType(t *testing.T) {
 	rsa := filepath.Join(t.TempDir(), "rsa")
-	keygen := []string{"ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", rsa}
-	if _, err := proc.Output(t.Context(), proc.Cmd{Argv: keygen}, 1<<16); err != nil {
-		t.Fatal(err)
-	}
+	keygen(t, "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", rsa)
 	public, err := os.ReadFile(rsa + ".pub")
 	if err != nil {
 		t.Fatal(err)
@@ -207,6 +203,11 @@ func TestChainOfJumpHostsIsFollowed(t *testing.T) {
 		fmt.Sprintf("Host inner\n HostName 127.0.0.1\n Port %d\n ProxyJump 127.0.0.1:%d,ssh://root@127.0.0.1:%d",
 			s.port, a.port, b.port))
 	works(t, connect(t, Target{Host: "inner"}, o))
+	for _, hop := range []*server{a, b, s} {
+		if len(hop.children(t)) == 0 {
+			t.Errorf("the sshd on port %d serves no connection", hop.port)
+		}
+	}
 }
 
 func TestJumpHostThatIsItsOwnJumpHostIsRefused(t *testing.T) {

@@ -73,6 +73,10 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 
 var errClosed = fmt.Errorf("closed by this program: %w", net.ErrClosed)
 
+// errPeerClosed is not io.EOF, which readers of a stream would take for its proper
+// end.
+var errPeerClosed = fmt.Errorf("the other side closed it: %w", io.ErrUnexpectedEOF)
+
 // timeoutError is a limit that was exceeded.
 type timeoutError time.Duration
 
@@ -101,8 +105,6 @@ func connectHint(err error, host, address string) string {
 		return "is the host up and is there a route to it?"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("is the host up, and does every firewall on the way let %s through?", address)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return "see the log of sshd there"
 	}
 	return ""
 }

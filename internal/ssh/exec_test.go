@@ -3,7 +3,9 @@ package ssh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -160,17 +162,45 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 }
 
+func TestCloseLeavesNoGoroutineBehind(t *testing.T) {
+	jump, s := startServer(t), startServer(t)
+	o := clientConfig(t, jump.knownHost+s.knownHost, "IdentityFile "+jump.userKey,
+		fmt.Sprintf("Host inner\n HostName 127.0.0.1\n Port %d\n IdentityFile %s\n ProxyJump 127.0.0.1:%d",
+			s.port, s.userKey, jump.port))
+	before := runtime.NumGoroutine()
+	c := connect(t, Target{Host: "inner"}, o)
+	if _, err := c.Command(t.Context(), []string{"cat"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.DialUnix(t.Context(), "/nonexistent/socket"); err == nil {
+		t.Fatal("connected to nothing")
+	}
+	if runtime.NumGoroutine() <= before {
+		t.Fatal("the test counts nothing")
+	}
+	c.Close()
+	// Those of the library end on their own account once the connection has.
+	for range 500 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	stacks := make([]byte, 1<<16)
+	t.Fatalf("left behind:\n%s", stacks[:runtime.Stack(stacks, true)])
+}
+
 func TestStoppedPeerIsGivenUp(t *testing.T) {
 	s := startServer(t)
 	o := clientConfig(t, s.knownHost)
-	o.KeyFile, o.Keepalive, o.KeepaliveLimit = s.userKey, 100*time.Millisecond, time.Second
+	o.KeyFile, o.Keepalive, o.KeepaliveLimit = s.userKey, 100*time.Millisecond, 3*time.Second
 	c := connect(t, s.target(), o)
 	p, err := c.Command(t.Context(), []string{"cat"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Silence alone is not death: the peer answers when asked.
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(4 * time.Second)
 	if err := c.Err(); err != nil {
 		t.Fatalf("an idle connection was given up: %v", err)
 	}

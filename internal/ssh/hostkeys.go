@@ -20,7 +20,8 @@ import (
 type hostKeys struct {
 	settings *settings
 	db       *knownhosts.HostKeyDB
-	names    []string // "host:port" under which the host may be known, best first
+	copies   map[string]string // original names of files that were read as a copy
+	names    []string          // "host:port" under which the host may be known, best first
 	ok       atomic.Bool
 }
 
@@ -32,12 +33,12 @@ func openHostKeys(s *settings) (*hostKeys, error) {
 		}
 		files = append(files, f)
 	}
-	db, err := knownhosts.NewDB(files...)
+	db, copies, err := loadKnownHosts(files)
 	if err != nil {
 		return nil, &ConfigError{Err: fmt.Errorf("known hosts: %w", err),
 			Hint: "correct or remove that line"}
 	}
-	k := &hostKeys{settings: s, db: db}
+	k := &hostKeys{settings: s, db: db, copies: copies}
 	switch {
 	case s.hostKeyAlias != "":
 		k.names = []string{net.JoinHostPort(s.hostKeyAlias, "22")}
@@ -122,6 +123,9 @@ func (k *hostKeys) explain(err error, key ssh.PublicKey) error {
 			}
 		}
 	}
+	if original, ok := k.copies[e.File]; ok {
+		e.File = original
+	}
 	e.Fix = k.fix(e)
 	return e
 }
@@ -163,48 +167,3 @@ func keyscanType(keyType string) string {
 	}
 	return "ed25519,ecdsa,rsa"
 }
-
-// HostKeyKind says what is wrong with a host's key.
-type HostKeyKind string
-
-// What can be wrong with a host's key.
-const (
-	HostKeyUnknown   HostKeyKind = "unknown"   // the host is not in the known_hosts files, or not with this type of key
-	HostKeyChanged   HostKeyKind = "changed"   // the host is known with another key
-	HostKeyRevoked   HostKeyKind = "revoked"   // the key is marked @revoked
-	HostKeyUntrusted HostKeyKind = "untrusted" // the host's certificate is not acceptable
-)
-
-// HostKeyError is a host whose key was not accepted. Nothing was sent to it.
-type HostKeyError struct {
-	Host        string // as in known_hosts: "name" or "[name]:port"
-	Kind        HostKeyKind
-	KeyType     string // e.g. "ssh-ed25519"
-	Fingerprint string // "SHA256:…" of the key the host showed
-	File        string // where the other key is (changed, revoked), or where a new one belongs
-	Line        int    // line of File, from 1; 0 for unknown
-	// Fix is the shell command that replaces or adds the key, to be run after the
-	// fingerprint has been checked; empty if there is no such command.
-	Fix string
-	Err error
-}
-
-func (e *HostKeyError) Error() string {
-	key := fmt.Sprintf("%s %s", e.KeyType, e.Fingerprint)
-	switch e.Kind {
-	case HostKeyUnknown:
-		return fmt.Sprintf("host %s is not known (it shows %s): compare this fingerprint with the host's own "+
-			"(ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub, at its console), then run: %s", e.Host, key, e.Fix)
-	case HostKeyChanged:
-		return fmt.Sprintf("THE KEY OF HOST %s HAS CHANGED (it shows %s, another one is in %s line %d): "+
-			"either the host was set up anew, or somebody intercepts the connection. If it was set up anew and "+
-			"this fingerprint is its own, run: %s", e.Host, key, e.File, e.Line, e.Fix)
-	case HostKeyRevoked:
-		return fmt.Sprintf("host %s shows a key that is marked as revoked in %s line %d (%s): do not connect; "+
-			"give the host a new key", e.Host, e.File, e.Line, key)
-	}
-	return fmt.Sprintf("host %s shows a certificate that is not acceptable (%s): %v: "+
-		"have it signed anew, or check the @cert-authority line", e.Host, key, e.Err)
-}
-
-func (e *HostKeyError) Unwrap() error { return e.Err }

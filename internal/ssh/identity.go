@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -67,10 +67,19 @@ func gatherIdentities(ctx context.Context, s *settings, keyFile string) (*identi
 	ids := &identities{}
 	held := ids.askAgent(ctx, s.identityAgent)
 
+	certificates := loadCertificates(s, keyFile)
+
 	add := func(signer ssh.Signer) {
 		for _, have := range ids.signers {
 			if samePublicKey(have.PublicKey(), signer.PublicKey()) {
 				return
+			}
+		}
+		for _, cert := range certificates {
+			if samePublicKey(cert.Key, signer.PublicKey()) {
+				if certified, err := ssh.NewCertSigner(cert, signer); err == nil {
+					ids.signers = append(ids.signers, certified)
+				}
 			}
 		}
 		ids.signers = append(ids.signers, signer)
@@ -132,12 +141,7 @@ const maxKeyFile = 1 << 20
 // loadKey returns a signer for a private key file, the agent's if it holds the key.
 // Its errors are *KeyError.
 func loadKey(path string, held []ssh.Signer) (ssh.Signer, error) {
-	if info, err := os.Stat(path); err != nil {
-		return nil, &KeyError{Path: path, Err: err}
-	} else if !info.Mode().IsRegular() || info.Size() > maxKeyFile {
-		return nil, &KeyError{Path: path, Err: errors.New("not a private key file")}
-	}
-	text, err := os.ReadFile(path)
+	text, err := readBounded(path, maxKeyFile)
 	if err != nil {
 		return nil, &KeyError{Path: path, Err: err}
 	}
@@ -167,13 +171,34 @@ func loadKey(path string, held []ssh.Signer) (ssh.Signer, error) {
 	return signer, nil
 }
 
+// loadCertificates reads the certificates named in the settings and those that lie
+// beside keys, as ssh-keygen puts them. What is missing or none is passed over.
+func loadCertificates(s *settings, keyFile string) []*ssh.Certificate {
+	paths := slices.Clone(s.certificateFiles)
+	for _, key := range append([]string{keyFile}, s.identityFiles...) {
+		paths = append(paths, key+"-cert.pub")
+	}
+	var certificates []*ssh.Certificate
+	for _, path := range paths {
+		text, err := readBounded(path, maxKeyFile)
+		if err != nil {
+			continue
+		}
+		key, _, _, _, err := ssh.ParseAuthorizedKey(text)
+		if cert, ok := key.(*ssh.Certificate); ok && err == nil {
+			certificates = append(certificates, cert)
+		}
+	}
+	return certificates
+}
+
 // publicHalf returns the public key that text is, or that lies beside path; nil if
 // neither.
 func publicHalf(path string, text []byte) ssh.PublicKey {
 	if key, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil {
 		return key
 	}
-	text, err := os.ReadFile(path + ".pub")
+	text, err := readBounded(path+".pub", maxKeyFile)
 	if err != nil {
 		return nil
 	}
@@ -211,5 +236,8 @@ type authError struct {
 	problems []error
 }
 
-func (e *authError) Error() string   { return e.err.Error() }
+func (e *authError) Error() string {
+	return strings.TrimPrefix(e.err.Error(), "ssh: handshake failed: ssh: ")
+}
+
 func (e *authError) Unwrap() []error { return append([]error{e.err}, e.problems...) }

@@ -166,6 +166,11 @@ func (r *resolver) identity(s *settings, tok tokens) {
 			s.identityFiles = append(s.identityFiles, r.path("IdentityFile", v, tok))
 		}
 	}
+	for _, v := range r.all("CertificateFile") {
+		if v = unquote(v); v != "none" {
+			s.certificateFiles = append(s.certificateFiles, r.path("CertificateFile", v, tok))
+		}
+	}
 	switch agent := r.one("IdentityAgent"); {
 	case agent == "" || agent == "SSH_AUTH_SOCK":
 		s.identityAgent = os.Getenv("SSH_AUTH_SOCK")

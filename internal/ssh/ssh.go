@@ -162,7 +162,7 @@ func (c *Client) handshake(ctx context.Context, s *settings, ids *identities, ke
 			err = proxy.explain(err)
 		}
 		return &ConnectError{Op: OpHandshake, Host: c.host, Err: err,
-			Hint: fmt.Sprintf("does an SSH server answer at %s?", s.address())}
+			Hint: fmt.Sprintf("does an SSH server answer at %s, and what does its log say?", s.address())}
 	}
 	return ids.explain(s, c.host, err)
 }
@@ -198,6 +198,9 @@ func (c *Client) Err() error {
 		if lost := jump.Err(); lost != nil {
 			cause = lost
 		}
+	}
+	if cause == io.EOF {
+		cause = errPeerClosed
 	}
 	return &ConnectError{Op: OpLost, Host: c.host, Err: cause}
 }

@@ -60,7 +60,7 @@ PermitRootLogin yes
 PasswordAuthentication no
 MaxAuthTries 20
 %s
-`, s.port, dir, dir, strings.Join(extra, "\n"))
+`, s.port, dir, dir, strings.ReplaceAll(strings.Join(extra, "\n"), "{PORT}", strconv.Itoa(s.port)))
 	writeFile(t, filepath.Join(dir, "sshd_config"), config)
 	p, err := proc.Start(context.Background(), proc.Cmd{
 		Argv: []string{sshd, "-D", "-e", "-f", filepath.Join(dir, "sshd_config")},
@@ -275,5 +275,12 @@ func works(t *testing.T, c *Client) {
 	t.Helper()
 	if out, _, err := run(t, c, "echo", "it works"); out != "it works\n" || err != nil {
 		t.Fatalf("%q, %v", out, err)
+	}
+}
+
+func keygen(t *testing.T, args ...string) {
+	t.Helper()
+	if _, err := proc.Output(t.Context(), proc.Cmd{Argv: append([]string{"ssh-keygen"}, args...)}, 1<<16); err != nil {
+		t.Fatal(err)
 	}
 }

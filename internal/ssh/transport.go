@@ -25,9 +25,6 @@ func (s *settings) open(ctx context.Context, o Options, jumpsLeft int) (conn net
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		if hint == "" {
-			hint = connectHint(err, s.host, s.address())
-		}
 		return nil, nil, &ConnectError{Op: OpConnect, Host: s.name(), Err: err, Hint: hint}
 	}
 	switch {
@@ -45,7 +42,7 @@ func (s *settings) open(ctx context.Context, o Options, jumpsLeft int) (conn net
 		}
 		jump, err := s.dialJump(ctx, o, jumpsLeft)
 		if err != nil {
-			return fail(fmt.Errorf("by way of jump host %s: %w", s.jumps[len(s.jumps)-1].Host, err), "see there")
+			return fail(fmt.Errorf("by way of jump host %s: %w", s.jumps[len(s.jumps)-1].Host, err), "")
 		}
 		conn, err := jump.ssh.DialContext(ctx, "tcp", s.address())
 		if err != nil {
@@ -57,7 +54,7 @@ func (s *settings) open(ctx context.Context, o Options, jumpsLeft int) (conn net
 	}
 	conn, err = (&net.Dialer{}).DialContext(ctx, s.network, s.address())
 	if err != nil {
-		return fail(err, "")
+		return fail(err, connectHint(err, s.host, s.address()))
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		setUserTimeout(tcp, orDefault(o.KeepaliveLimit, DefaultKeepaliveLimit))

@@ -123,7 +123,7 @@ func TestLostConnectionIsNotTheEndOfAStream(t *testing.T) {
 	killAll(t, s.children(t))
 	_, err = io.ReadAll(conn)
 	var lost *ConnectError
-	if !errors.As(err, &lost) || lost.Op != OpLost {
+	if !errors.As(err, &lost) || lost.Op != OpLost || errors.Is(err, io.EOF) {
 		t.Fatalf("reading ended with %v", err)
 	}
 }

@@ -78,7 +78,7 @@ type Event struct {
 	Disk  string `json:"disk,omitempty"`
 	Done  int64  `json:"done,omitempty"`  // bytes of changed extents handled so far
 	Total int64  `json:"total,omitempty"` // bytes of changed extents in all; 0 while unknown
-	Wire  int64  `json:"wire,omitempty"`  // bytes of stream so far, all disks
+	Wire  int64  `json:"wire,omitempty"`  // bytes of stream so far, all disks; also in Done
 
 	// Done.
 	Disks []DiskResult `json:"disks,omitempty"`

@@ -55,8 +55,12 @@ func Program() (string, error) {
 }
 
 func missing(err error) error {
+	host, hostErr := os.Hostname()
+	if hostErr != nil {
+		host = "this host"
+	}
 	return &replicator.Error{Kind: replicator.KindProgramMissing, Op: "find " + programName,
-		Hint: "install it beside vmsync", Err: err}
+		Hint: "install it beside vmsync on " + host, Err: fmt.Errorf("it is not installed on %s: %w", host, err)}
 }
 
 // Session is one running vmsync-nbd. Its methods are safe for several goroutines;

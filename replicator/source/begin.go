@@ -39,12 +39,6 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	if err := e.checkRequest(req); err != nil {
 		return nil, err
 	}
-	program := e.opts.DataPlane
-	if program == "" {
-		if program, err = dataplane.Program(); err != nil {
-			return nil, err
-		}
-	}
 	for _, name := range req.Forget {
 		if err := e.deleteCheckpoint(ctx, name); err != nil {
 			return nil, e.fail("", "delete checkpoint "+name, "", err)
@@ -65,7 +59,7 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	if err := e.describeDisks(ctx, req, started); err != nil {
 		return nil, err
 	}
-	if err := e.serve(ctx, program, req, backup, started); err != nil {
+	if err := e.serve(ctx, req, backup, started); err != nil {
 		return nil, err
 	}
 	return started, nil
@@ -83,7 +77,7 @@ func (e *End) start(ctx context.Context, state libvirt.State, req replicator.Beg
 	if err != nil {
 		return nil, e.fail("", op, "", err)
 	}
-	r := &run{checkpoint: req.Checkpoint, scratch: e.scratchFiles(backup), dir: e.runFolder(req.Checkpoint)}
+	r := &run{checkpoint: req.Checkpoint, scratch: e.scratchFiles(backup), dir: e.runFolder()}
 	if err := e.checkScratch(r.scratch); err != nil {
 		return nil, err
 	}
@@ -181,7 +175,7 @@ func (e *End) makeExportFolder(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(parent, 0o711); err != nil {
 		return "", err
 	}
-	dir := filepath.Join(parent, e.pair)
+	dir := filepath.Join(parent, e.dom.UUID)
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
@@ -207,7 +201,7 @@ func (e *End) describeDisks(ctx context.Context, req replicator.BeginRequest, be
 }
 
 // serve starts the data plane and waits until it listens.
-func (e *End) serve(ctx context.Context, program string, req replicator.BeginRequest, backup libvirt.Backup, began *replicator.Begun) error {
+func (e *End) serve(ctx context.Context, req replicator.BeginRequest, backup libvirt.Backup, began *replicator.Begun) error {
 	const op = "offer the stream"
 	// A folder of a former run of that name would be a bug; its contents are nobody's.
 	if err := os.RemoveAll(e.run.dir); err != nil {
@@ -221,7 +215,7 @@ func (e *End) serve(ctx context.Context, program string, req replicator.BeginReq
 		return e.fail("", op, "", err)
 	}
 	var err error
-	e.session, err = dataplane.Start(ctx, program, dataplane.Serve, serveOf(e.dom.Name, req, backup, began.Disks, began.Socket))
+	e.session, err = dataplane.Start(ctx, e.opts.DataPlane, dataplane.Serve, serveOf(e.dom.Name, req, backup, began.Disks, began.Socket))
 	if err != nil {
 		return e.withDomain(op, err)
 	}

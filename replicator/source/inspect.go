@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"vmsync/internal/domainxml"
 	"vmsync/internal/libvirt"
 	"vmsync/replicator"
+	"vmsync/replicator/dataplane"
 	"vmsync/replicator/source/ours"
 )
 
@@ -22,13 +22,16 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 	if e.closed || e.dom != nil {
 		return nil, e.sequence(op)
 	}
-	if !replicator.ValidPair(req.Pair) {
-		return nil, e.fail(replicator.KindRequest, op, "", fmt.Errorf("%q is not a pair's id", req.Pair))
-	}
 	if req.Domain == "" {
 		return nil, e.fail(replicator.KindRequest, op, "", errors.New("no domain is named"))
 	}
+	// Whatever a run needs is looked for before a guest is frozen for it.
 	var err error
+	if e.opts.DataPlane == "" {
+		if e.opts.DataPlane, err = dataplane.Program(); err != nil {
+			return nil, err
+		}
+	}
 	if e.conn, err = libvirt.Open(ctx); err != nil {
 		return nil, e.fail("", op, "is libvirtd running, and may this user manage it?", err)
 	}
@@ -41,11 +44,11 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 		return nil, &replicator.Error{Kind: kindOf(err), Domain: req.Domain, Op: op,
 			Hint: "`virsh list --all` shows the domains of this host", Err: withoutDomain(op, err)}
 	}
-	what := fmt.Sprintf("sync of %s to %s", dom.Name, req.Store)
+	what := "sync of " + dom.Name
 	if e.lock, err = ours.TakeLock(e.opts.RunDir, dom.UUID, what); err != nil {
 		return nil, &replicator.Error{Kind: kindOf(err), Domain: dom.Name, Op: op, Err: err}
 	}
-	e.dom, e.pair = dom, req.Pair
+	e.dom = dom
 	view := &replicator.SourceView{Name: dom.Name, UUID: dom.UUID, HostID: host.UUID}
 	if err := e.look(ctx, view); err != nil {
 		return nil, e.fail("", op, "", err)
@@ -208,16 +211,7 @@ func (e *End) removeLeftFiles(view *replicator.SourceView) error {
 			return err
 		}
 	}
-	folders, err := filepath.Glob(e.runFolder(replicator.CheckpointName(e.pair, 1)[:len("vmsync-")+replicator.PairLength+1]) + "*")
-	if err != nil {
-		return err
-	}
-	for _, folder := range folders {
-		if err := os.RemoveAll(folder); err != nil {
-			return err
-		}
-	}
-	return nil
+	return os.RemoveAll(e.runFolder())
 }
 
 func (e *End) lookAtCheckpoints(ctx context.Context, view *replicator.SourceView) error {
@@ -225,16 +219,17 @@ func (e *End) lookAtCheckpoints(ctx context.Context, view *replicator.SourceView
 	if err != nil {
 		return err
 	}
-	e.checkpoints = ownCheckpoints(all, e.pair)
+	e.checkpoints = vmsyncCheckpoints(all)
 	view.Checkpoints = e.checkpoints
 	return nil
 }
 
-// ownCheckpoints picks a pair's checkpoints, oldest first.
-func ownCheckpoints(all []libvirt.Checkpoint, pair string) []replicator.SourceCheckpoint {
+// vmsyncCheckpoints picks the checkpoints that vmsync made, for whichever pair,
+// each pair's oldest first.
+func vmsyncCheckpoints(all []libvirt.Checkpoint) []replicator.SourceCheckpoint {
 	var own []replicator.SourceCheckpoint
 	for _, c := range all {
-		if of, generation, ok := replicator.ParseCheckpointName(c.Name); ok && of == pair {
+		if _, generation, ok := replicator.ParseCheckpointName(c.Name); ok {
 			own = append(own, replicator.SourceCheckpoint{Name: c.Name, Generation: generation, Disks: c.Disks})
 		}
 	}

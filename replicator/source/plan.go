@@ -18,9 +18,11 @@ func (e *End) checkRequest(req replicator.BeginRequest) error {
 	bad := func(format string, args ...any) error {
 		return e.fail(replicator.KindRequest, op, "", fmt.Errorf(format, args...))
 	}
-	if pair, _, ok := replicator.ParseCheckpointName(req.Checkpoint); !ok || pair != e.pair {
-		return bad("%q is not a checkpoint of pair %s", req.Checkpoint, e.pair)
+	pair, _, ok := replicator.ParseCheckpointName(req.Checkpoint)
+	if !ok {
+		return bad("%q is not the name of a checkpoint of vmsync", req.Checkpoint)
 	}
+	e.pair = pair
 	if len(req.Disks) == 0 {
 		return e.fail(replicator.KindNoDisk, op, "", errors.New("no disk is left to replicate"))
 	}

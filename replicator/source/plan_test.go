@@ -73,7 +73,7 @@ func TestSenselessRequestsAreRefused(t *testing.T) {
 		kind   string
 		change func(*replicator.BeginRequest)
 	}{
-		"another pair's checkpoint": {replicator.KindRequest, func(r *replicator.BeginRequest) { r.Checkpoint = "vmsync-ffffffff-2" }},
+		"no number":                 {replicator.KindRequest, func(r *replicator.BeginRequest) { r.Checkpoint = "vmsync-0a1b2c3d" }},
 		"a foreign name":            {replicator.KindRequest, func(r *replicator.BeginRequest) { r.Checkpoint = "mine" }},
 		"no disks":                  {replicator.KindNoDisk, func(r *replicator.BeginRequest) { r.Disks = nil }},
 		"an unknown disk":           {replicator.KindNoDisk, func(r *replicator.BeginRequest) { r.Disks[0].Name = "vd" }},
@@ -206,12 +206,13 @@ func TestImageHeaderIsRead(t *testing.T) {
 	}
 }
 
-func TestOwnCheckpointsAreSortedByNumber(t *testing.T) {
-	got := ownCheckpoints([]libvirt.Checkpoint{
-		{Name: name(10), Disks: []string{"vda"}}, {Name: "virtnbdbackup.0"}, {Name: name(2)}, {Name: "vmsync-ffffffff-1"}, {Name: name(9)},
-	}, pair)
+func TestCheckpointsAreSortedByNumber(t *testing.T) {
+	got := vmsyncCheckpoints([]libvirt.Checkpoint{
+		{Name: name(10), Disks: []string{"vda"}}, {Name: "virtnbdbackup.0"}, {Name: name(2)}, {Name: "vmsync-ffffffff-9"}, {Name: name(9)},
+	})
 	want := []replicator.SourceCheckpoint{
-		{Name: name(2), Generation: 2}, {Name: name(9), Generation: 9}, {Name: name(10), Generation: 10, Disks: []string{"vda"}},
+		{Name: name(2), Generation: 2}, {Name: name(9), Generation: 9}, {Name: "vmsync-ffffffff-9", Generation: 9},
+		{Name: name(10), Generation: 10, Disks: []string{"vda"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -252,7 +253,7 @@ func TestMethodsOutOfOrderAreRefused(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 	}
-	if _, err := e.Inspect(ctx, replicator.InspectRequest{Domain: "x", Pair: pair}); replicator.KindOf(err) != replicator.KindSequence {
+	if _, err := e.Inspect(ctx, replicator.InspectRequest{Domain: "x"}); replicator.KindOf(err) != replicator.KindSequence {
 		t.Errorf("Inspect after Close: %v", err)
 	}
 }

@@ -40,7 +40,7 @@ type End struct {
 	conn *libvirt.Conn
 	lock *ours.Lock
 	dom  *libvirt.Domain
-	pair string
+	pair string // whose checkpoint Begin makes
 	// What Inspect saw.
 	disks       map[string]replicator.SourceDisk
 	drives      []domainxml.Disk // every disk of the domain, in its order
@@ -86,11 +86,9 @@ func New(opts Options) *End {
 	return &End{opts: opts, log: opts.Log}
 }
 
-// runFolder is where the stream's socket of a checkpoint lives. Its name tells it
-// from the target end's, which may be on the same host.
-func (e *End) runFolder(checkpoint string) string {
-	return filepath.Join(e.opts.RunDir, "run", "source-"+checkpoint)
-}
+// runFolder is where the stream's socket lives. The lock allows one run for each
+// domain.
+func (e *End) runFolder() string { return filepath.Join(e.opts.RunDir, "source", e.dom.UUID) }
 
 // hasCheckpoint says whether a checkpoint seen by Inspect tracks a disk.
 func (e *End) hasCheckpoint(name, disk string) bool {

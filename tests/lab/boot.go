@@ -26,7 +26,9 @@ func nspawnArgs(lab, host string) []string {
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no",
 		"--console=pipe",
 	}
-	for _, dev := range []string{"/dev/fuse", "/dev/kvm", "/dev/net/tun", "/dev/loop-control"} {
+	// Not /dev/kvm: guests are emulated, and a device that the kernel offers but
+	// qemu's user may not open makes libvirt probe qemu anew for every command.
+	for _, dev := range []string{"/dev/fuse", "/dev/net/tun", "/dev/loop-control"} {
 		if _, err := os.Stat(dev); err == nil {
 			args = append(args, "--bind="+dev)
 		}
@@ -50,27 +52,52 @@ func Contain(group string, argv []string) error {
 	return syscall.Exec(path, argv, os.Environ())
 }
 
+// child is a helper process that this one started.
+type child struct {
+	pid  int
+	done <-chan struct{} // closed when it has ended
+}
+
+func (c *child) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // spawn starts a long-lived process of the lab: in its cgroup, in a session of
 // its own, its output in log. If this process lives on, it reaps it.
-func (l *Lab) spawn(group, log string, env []string, argv ...string) (process, error) {
+func (l *Lab) spawn(group, log string, env []string, argv ...string) (*child, error) {
 	if err := makeCgroup(group); err != nil {
-		return process{}, err
+		return nil, err
 	}
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return process{}, err
+		return nil, err
 	}
 	defer out.Close()
+	roots, err := cgroupRoots()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(filepath.Join(roots[0], group))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
 	cmd := exec.Command(l.tool, append([]string{"contain", group, "--"}, argv...)...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// Born in the cgroup: whoever removes the lab at this moment finds it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	if err := cmd.Start(); err != nil {
-		return process{}, fmt.Errorf("start %s: %w", argv[0], err)
+		return nil, fmt.Errorf("start %s: %w", argv[0], err)
 	}
-	p, _ := findProcess(cmd.Process.Pid)
-	l.children.Go(func() { _ = cmd.Wait() })
-	return p, nil
+	done := make(chan struct{})
+	l.children.Go(func() { _ = cmd.Wait(); close(done) })
+	return &child{pid: cmd.Process.Pid, done: done}, nil
 }
 
 // Boot starts a host that is down and waits until its systemd says that all is
@@ -100,21 +127,21 @@ func (h *Host) Boot(ctx context.Context) error {
 		err = h.waitReady(ctx)
 	}
 	if err == nil {
-		err = setLinkState(ctx, lab, name, true)
+		err = h.Link(ctx, true)
 	}
 	if err != nil {
-		return fmt.Errorf("boot host %s (see %s): %w", name, hostFile(lab, name, "console.log"), err)
+		return fmt.Errorf("boot host %s: %w; its console: %s", name, err, tail(hostFile(lab, name, "console.log")))
 	}
 	return nil
 }
 
 // waitLeader waits for pid 1 of the container that nspawn is starting.
-func waitLeader(ctx context.Context, nspawn process) (process, error) {
+func waitLeader(ctx context.Context, nspawn *child) (process, error) {
 	for {
-		if !nspawn.alive() {
+		if nspawn.ended() {
 			return process{}, errors.New("systemd-nspawn ended")
 		}
-		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", nspawn.PID, nspawn.PID))
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", nspawn.pid, nspawn.pid))
 		for _, c := range strings.Fields(string(children)) {
 			pid, err := strconv.Atoi(c)
 			if err == nil && isSystemd(pid) {
@@ -180,7 +207,7 @@ func (h *Host) Crash(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("crash host %s: %w", h.name, err)
 	}
-	if err := setLinkState(ctx, h.lab.name, h.name, false); err != nil {
+	if err := h.Link(ctx, false); err != nil {
 		return err
 	}
 	if err := syscall.Kill(leader.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {

@@ -70,15 +70,8 @@ func removeCgroup(group string) error {
 	if err != nil {
 		return err
 	}
-	v2 := filepath.Join(roots[0], group)
-	err = os.WriteFile(filepath.Join(v2, "cgroup.kill"), []byte("1"), 0)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("kill processes of cgroup %s: %w", group, err)
-	}
-	if err == nil {
-		if err := waitEmpty(v2); err != nil {
-			return err
-		}
+	if err := killAll(filepath.Join(roots[0], group)); err != nil {
+		return err
 	}
 	for _, r := range roots {
 		if err := removeCgroupTree(filepath.Join(r, group)); err != nil {
@@ -88,9 +81,18 @@ func removeCgroup(group string) error {
 	return nil
 }
 
-func waitEmpty(dir string) error {
+// killAll kills what is in a v2 cgroup until nothing is: a process may have been
+// on its way in.
+func killAll(dir string) error {
 	deadline := time.Now().Add(20 * time.Second)
 	for {
+		err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("kill processes of cgroup %s: %w", dir, err)
+		}
 		b, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -127,4 +128,13 @@ func (h *Host) Unfill(dir string) error {
 		return nil
 	}
 	return err
+}
+
+// tail is the end of a log of the lab's own, to be put into an error.
+func tail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(b[max(0, len(b)-500):]))
 }

@@ -78,7 +78,8 @@ func collect() error {
 	var errs []error
 	for _, n := range names {
 		rec, err := readRecord(n)
-		if err == nil && rec.Boot == boot && (rec.Owner == nil || rec.Owner.alive()) {
+		// The caller holds the lock, so nobody is making a lab now.
+		if err == nil && rec.Boot == boot && !rec.Making && (rec.Owner == nil || rec.Owner.alive()) {
 			continue
 		}
 		errs = append(errs, remove(n))

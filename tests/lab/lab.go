@@ -46,6 +46,7 @@ type Host struct {
 	lab  *Lab
 	name string
 	addr string
+	link sync.Mutex // held while the cable is changed
 }
 
 // Name is the lab's name.
@@ -70,11 +71,23 @@ func (h *Host) Name() string { return h.name }
 // Addr is the host's IPv4 address in the lab's network.
 func (h *Host) Addr() string { return h.addr }
 
-// Up makes a lab and boots its hosts. A lab of that name that lives is kept:
-// its hosts that are down are booted and Install is copied again. Before that,
+// Up makes a lab and boots its hosts. A lab of that name that lives is kept as
+// it is, with its owner and hosts: those that are down are booted and Install is
+// copied again. Before that,
 // Up removes all labs whose owner is dead. When it fails it leaves nothing,
 // except of a lab that lived before.
 func Up(ctx context.Context, cfg Config) (*Lab, error) {
+	if !cfg.Owner {
+		return up(ctx, cfg, nil)
+	}
+	me, ok := findProcess(os.Getpid())
+	if !ok {
+		return nil, errors.New("cannot find this process in /proc")
+	}
+	return up(ctx, cfg, &me)
+}
+
+func up(ctx context.Context, cfg Config, owner *process) (*Lab, error) {
 	if cfg.Name == "" {
 		cfg.Name = "lab"
 	}
@@ -101,14 +114,14 @@ func Up(ctx context.Context, cfg Config) (*Lab, error) {
 		}
 		return l, nil
 	}
-	l, err := create(ctx, cfg)
+	l, err := create(ctx, cfg, owner)
 	if err != nil {
 		return nil, errors.Join(err, remove(cfg.Name))
 	}
 	return l, nil
 }
 
-func create(ctx context.Context, cfg Config) (*Lab, error) {
+func create(ctx context.Context, cfg Config, owner *process) (*Lab, error) {
 	if err := os.MkdirAll(labDir(cfg.Name), 0o700); err != nil {
 		return nil, err
 	}
@@ -116,11 +129,7 @@ func create(ctx context.Context, cfg Config) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := &record{Name: cfg.Name, Boot: boot, Hosts: cfg.Hosts, Created: time.Now()}
-	if cfg.Owner {
-		me, _ := findProcess(os.Getpid())
-		rec.Owner = &me
-	}
+	rec := &record{Name: cfg.Name, Boot: boot, Owner: owner, Hosts: cfg.Hosts, Created: time.Now(), Making: true}
 	if err := writeJSON(recordPath(cfg.Name), rec); err != nil {
 		return nil, err
 	}
@@ -150,7 +159,8 @@ func create(ctx context.Context, cfg Config) (*Lab, error) {
 	if err := l.start(ctx, cfg.Install); err != nil {
 		return nil, err
 	}
-	return l, nil
+	rec.Making = false
+	return l, writeJSON(recordPath(cfg.Name), rec)
 }
 
 // build makes all of a host but its processes.

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"os"
@@ -113,13 +112,14 @@ func (h *Host) CreateMachine(ctx context.Context, spec MachineSpec) (*Machine, e
 	if err := m.start(ctx, !spec.Guest); err != nil {
 		return m, err
 	}
-	switch {
-	case spec.Guest && spec.NoAgent:
-		_, err = m.Control(ctx, "true")
-	case spec.Guest:
-		err = m.WaitAgent(ctx)
+	if !spec.Guest {
+		return m, nil
 	}
-	return m, err
+	// Answered when the guest is up; until then it is left in peace.
+	if _, err := m.Control(ctx, "true"); err != nil || spec.NoAgent {
+		return m, err
+	}
+	return m, m.WaitAgent(ctx)
 }
 
 func hostnameSafe(s string) bool {
@@ -261,70 +261,4 @@ func (m *Machine) State(ctx context.Context) (string, error) {
 // XML is the domain's definition as libvirt holds it now.
 func (m *Machine) XML(ctx context.Context) (string, error) {
 	return m.host.virsh(ctx, "dumpxml", "--domain", m.name)
-}
-
-// liveDisk is what the lab reads of a <disk>.
-type liveDisk struct {
-	Device string `xml:"device,attr"`
-	Target struct {
-		Dev string `xml:"dev,attr"`
-	} `xml:"target"`
-	Source struct {
-		File string `xml:"file,attr"`
-	} `xml:"source"`
-	Alias struct {
-		Name string `xml:"name,attr"`
-	} `xml:"alias"`
-}
-
-type liveDomain struct {
-	Disks    []liveDisk `xml:"devices>disk"`
-	Channels []struct {
-		Source struct {
-			Path string `xml:"path,attr"`
-		} `xml:"source"`
-		Target struct {
-			Name string `xml:"name,attr"`
-		} `xml:"target"`
-	} `xml:"devices>channel"`
-}
-
-func (m *Machine) live(ctx context.Context) (*liveDomain, error) {
-	doc, err := m.XML(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var d liveDomain
-	if err := xml.Unmarshal([]byte(doc), &d); err != nil {
-		return nil, fmt.Errorf("read the XML of machine %s: %w", m.name, err)
-	}
-	return &d, nil
-}
-
-func (m *Machine) disks(ctx context.Context) ([]liveDisk, error) {
-	d, err := m.live(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return d.Disks, nil
-}
-
-// disk finds a disk by its target.
-func (m *Machine) disk(ctx context.Context, target string) (liveDisk, error) {
-	disks, err := m.disks(ctx)
-	if err != nil {
-		return liveDisk{}, err
-	}
-	for _, d := range disks {
-		if d.Target.Dev == target {
-			return d, nil
-		}
-	}
-	return liveDisk{}, fmt.Errorf("machine %s has no disk %s", m.name, target)
-}
-
-// DiskPath is the image a disk writes to now, as a path in the host.
-func (m *Machine) DiskPath(ctx context.Context, target string) (string, error) {
-	d, err := m.disk(ctx, target)
-	return d.Source.File, err
 }

@@ -58,6 +58,9 @@ const domainTemplate = `<domain type='qemu'>
       <target type='virtio' name='lab.control.0'/>
     </channel>
 {{- end}}
+    <rng model='virtio'>
+      <backend model='random'>/dev/urandom</backend>
+    </rng>
     <memballoon model='virtio'/>
   </devices>
 </domain>

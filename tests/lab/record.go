@@ -26,6 +26,7 @@ type record struct {
 	Boot    string    `json:"boot"` // the machine's boot id: processes and mounts of another are gone
 	Owner   *process  `json:"owner,omitempty"`
 	Hosts   []string  `json:"hosts"`
+	Making  bool      `json:"making,omitempty"` // until all of it is there
 	Created time.Time `json:"created"`
 }
 

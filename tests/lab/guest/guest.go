@@ -28,10 +28,12 @@ const DefaultCache = "/var/cache/vmsync-lab"
 //go:embed files
 var files embed.FS
 
-// modules are loaded at boot, in this order. ext4 is built into the kernel.
+// modules are loaded at boot, in this order. ext4 is built into the kernel. The
+// random device goes first: mkfs waits for entropy, which an emulated processor
+// has none of.
 var modules = []string{
-	"virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "virtio_console", "virtio_balloon",
-	"virtio-rng", "button", "evdev",
+	"virtio_pci", "virtio-rng", "virtio_blk", "virtio_scsi", "sd_mod", "virtio_console",
+	"virtio_balloon", "button", "evdev",
 }
 
 // extraModules are there for `modprobe`.
@@ -85,7 +87,7 @@ func Build(ctx context.Context, cache string) (Image, error) {
 // packages alone do not make a new one: tests stay comparable and offline.
 func cacheKey() (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, "1", modules, extraModules)
+	fmt.Fprintln(h, "2", modules, extraModules)
 	entries, err := files.ReadDir("files")
 	if err != nil {
 		return "", err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -96,7 +97,9 @@ func addModules(ctx context.Context, a *archive, root, version string) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range append(append([]string{}, modules...), extraModules...) {
+	// The full index is a megabyte that modprobe would read again for each module.
+	var index strings.Builder
+	for _, m := range slices.Concat(modules, extraModules) {
 		p, ok := names[strings.ReplaceAll(m, "-", "_")]
 		if !ok {
 			return fmt.Errorf("kernel %s has no module %s", version, m)
@@ -110,15 +113,10 @@ func addModules(ctx context.Context, a *archive, root, version string) error {
 				return err
 			}
 			a.file(filepath.Join(base, f), 0o644, b)
+			fmt.Fprintf(&index, "%s: %s\n", f, strings.Join(deps[f], " "))
 		}
 	}
-	for _, f := range []string{"modules.dep", "modules.alias", "modules.symbols", "modules.builtin"} {
-		b, err := os.ReadFile(filepath.Join(root, base, f))
-		if err != nil {
-			return err
-		}
-		a.file(filepath.Join(base, f), 0o644, b)
-	}
+	a.file(filepath.Join(base, "modules.dep"), 0o644, []byte(index.String()))
 	return nil
 }
 

@@ -40,8 +40,8 @@ func rootCommand() *cobra.Command {
 	}
 	c.PersistentFlags().StringVar(&a.name, "name", "lab", "which lab")
 	c.AddCommand(a.up(), a.down(), a.exec(), a.shell(), list(), gc(),
-		a.machine(), a.guest(),
+		a.machine(), a.guest(), a.link(),
 		a.crash(), a.boot(), a.smallfs(), a.fill(), a.copy(),
-		contain(), reap())
+		contain(), reap(), wireCommand())
 	return c
 }

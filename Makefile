@@ -1,0 +1,90 @@
+# Every target that needs something installed installs it: on a fresh Debian 12,
+# as root, `make demo` and `make test` work at once. A second run finds
+# everything in place and goes straight to work.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+GO_NEEDED := $(shell sed -n 's/^go //p' go.mod)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+# What building needs, what the programs need on a host, and what the lab adds.
+BUILD_PACKAGES := gcc libc6-dev pkg-config libvirt-dev libnbd-dev dpkg-dev ca-certificates
+RUN_PACKAGES   := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils qemu-block-extra libnbd0 openssh-client
+LAB_PACKAGES   := libnbd-bin systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps
+
+LDFLAGS := -X main.version=$(VERSION)
+PROGRAMS := bin/vmsync bin/vmsync-nbd
+
+.PHONY: build install demo test lint bench clean setup setup-build setup-lab go-version
+
+build: setup-build
+	@mkdir -p bin
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/vmsync ./cmd/vmsync-nbd
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin/
+
+# The lab's own program, and the programs with the fault points that the tests use.
+bin/lab: setup-lab
+	$(GO) build -o bin/lab ./tests/lab/cmd/lab
+
+.PHONY: bin/lab
+
+demo: build setup-lab
+	$(GO) run ./tests/demo
+
+test: build setup-lab
+	@mkdir -p bin/faultpoints
+	$(GO) build -tags faultpoints -ldflags '$(LDFLAGS)' -o bin/faultpoints/ ./cmd/vmsync ./cmd/vmsync-nbd
+	$(GO) vet ./...
+	$(GO) test -race -timeout 10m ./cmd/... ./internal/... ./nbdproxy/... ./replicator/...
+	$(GO) test -timeout 20m -p 1 ./tests/...
+
+lint: setup-build
+	@unformatted=$$(gofmt -l cmd internal nbdproxy replicator tests); \
+	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags faultpoints ./...
+	$(GO) run $(STATICCHECK) ./...
+
+bench: build setup-lab
+	$(GO) run ./tests/bench
+
+clean:
+	rm -rf bin third_party/libnbd
+
+setup: setup-build setup-lab
+
+setup-build: go-version
+	@$(call packages,$(BUILD_PACKAGES))
+	@third_party/fetch-libnbd-binding $(CURDIR)/third_party/libnbd
+
+setup-lab: setup-build
+	@$(call packages,$(RUN_PACKAGES) $(LAB_PACKAGES))
+
+# Install the packages that are missing. RUNLEVEL=1 keeps the services of a
+# package from starting on this machine: only the lab's hosts run them.
+define packages
+missing=$$(for p in $(1); do \
+	dpkg-query -W -f='$${db:Status-Status}\n' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
+if [ -n "$$missing" ]; then \
+	echo "installing" $$missing; \
+	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
+fi
+endef
+
+go-version:
+	@have=$$($(GO) env GOVERSION 2>/dev/null | sed 's/^go//; s/[^0-9.].*//'); \
+	if [ -z "$$have" ]; then \
+		echo "Go is not installed. vmsync needs Go $(GO_NEEDED) or newer: take it from https://go.dev/dl/," >&2; \
+		echo "unpack it to /usr/local/go and put /usr/local/go/bin into PATH." >&2; exit 1; \
+	fi; \
+	if [ "$$(printf '%s\n' $(GO_NEEDED) $$have | sort -V | head -n 1)" != "$(GO_NEEDED)" ]; then \
+		echo "Go $$have is too old. vmsync needs Go $(GO_NEEDED) or newer: take it from https://go.dev/dl/," >&2; \
+		echo "unpack it to /usr/local/go and put /usr/local/go/bin first in PATH." >&2; exit 1; \
+	fi

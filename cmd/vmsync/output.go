@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"vmsync/internal/event"
+	"vmsync/internal/ui"
+	"vmsync/replicator"
+)
+
+// outputFlags say how a run is shown.
+type outputFlags struct {
+	json     bool
+	progress string
+	verbose  bool
+}
+
+func (f *outputFlags) add(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.json, "json", false, "one JSON object per event and line")
+	flags.StringVar(&f.progress, "progress", string(ui.ProgressAuto), "auto, plain or none")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say more, and show the log of both ends")
+}
+
+func (f *outputFlags) check() error {
+	_, err := ui.ParseProgress(f.progress)
+	return err
+}
+
+// open begins the output; log is where the ends' logs go.
+func (f *outputFlags) open() (out ui.Output, log io.Writer) {
+	log = io.Discard
+	if f.verbose {
+		log = os.Stderr
+	}
+	return ui.New(ui.Options{
+		JSON:       f.json,
+		Progress:   ui.Progress(f.progress),
+		IsTerminal: term.IsTerminal(int(os.Stdout.Fd())),
+		Verbose:    f.verbose,
+		Out:        os.Stdout,
+		Err:        os.Stderr,
+	}), log
+}
+
+// errorEvent tells of the error that ended a run on a domain.
+func errorEvent(err error, domain string) event.Error {
+	e := event.Error{Kind: replicator.KindOf(err), Message: err.Error(), Domain: domain}
+	var typed *replicator.Error
+	switch {
+	case errors.As(err, &typed):
+		e.Disk, e.Hint = typed.Disk, typed.Advice()
+		// What has a field of its own need not be in the text as well.
+		e.Message = strings.Replace(e.Message, typed.Error(), typed.Text(), 1)
+		if typed.Domain != "" {
+			e.Domain = typed.Domain
+		}
+	case errors.Is(err, context.Canceled):
+		e.Kind, e.Message = replicator.KindCanceled, "interrupted; both ends have undone what they began"
+	}
+	return e
+}

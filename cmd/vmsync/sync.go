@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"vmsync/internal/event"
+	"vmsync/internal/ssh"
+	"vmsync/replicator"
+	"vmsync/replicator/remote"
+)
+
+// defaultStore is where a target keeps replicas.
+const defaultStore = "/var/lib/vmsync"
+
+// syncFlags are the sync command's flags.
+type syncFlags struct {
+	sourceURI, targetURI string
+	sourceDomain         string
+	req                  replicator.Request
+	ssh                  ssh.Options
+	output               outputFlags
+}
+
+func syncCommand() *cobra.Command {
+	f := &syncFlags{}
+	cmd := &cobra.Command{
+		Use:   "sync DOMAIN",
+		Short: "Replicate a running domain once: in full the first time, then what changed",
+		Long: `Replicate a running domain once: in full the first time, then what changed.
+
+Each end is a libvirt URI: qemu:///system is this host, qemu+ssh://[user@]host/system
+another one. Either end may be this host, or neither. vmsync must be installed on both.`,
+		Example: `  vmsync sync vm1 --source-uri qemu+ssh://root@hosta/system
+  vmsync sync vm1 --target-uri qemu+ssh://root@hostb/system --target-domain vm1-replica`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
+				return usageError{err}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.complete(args); err != nil {
+				return usageError{err}
+			}
+			return f.run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.sourceDomain, "source-domain", "", "the domain, instead of DOMAIN")
+	flags.StringVar(&f.sourceURI, "source-uri", "qemu:///system", "libvirt URI of the host that runs the domain")
+	flags.StringVar(&f.targetURI, "target-uri", "qemu:///system", "libvirt URI of the host that keeps the replica")
+	flags.StringVar(&f.req.TargetDomain, "target-domain", "", "name of the replica (default: the domain's name)")
+	flags.StringVar(&f.req.Store, "store", defaultStore, "folder on the target that holds replicas")
+	flags.StringArrayVar(&f.req.Options.Disks, "disk", nil, "replicate only this disk, by target device (repeatable)")
+	flags.StringArrayVar(&f.req.Options.Exclude, "exclude-disk", nil, "leave this disk out (repeatable)")
+	flags.BoolVar(&f.req.Options.Full, "full", false, "send whole disks even where an incremental is possible")
+	flags.StringVar(&f.req.Compress, "compress", "auto", "auto, none, s2 or zstd")
+	flags.StringVar(&f.ssh.User, "ssh-user", "", "SSH user where the URI names none")
+	flags.StringVar(&f.ssh.KeyFile, "ssh-key", "", "SSH private key file")
+	flags.StringVar(&f.ssh.ConfigFile, "ssh-config", "", "SSH configuration file (default: ~/.ssh/config)")
+	f.output.add(flags)
+	return cmd
+}
+
+// complete checks the command line and fills in what follows from it.
+func (f *syncFlags) complete(args []string) error {
+	switch {
+	case len(args) == 1 && f.sourceDomain != "" && f.sourceDomain != args[0]:
+		return fmt.Errorf("two domains given: %s and %s", args[0], f.sourceDomain)
+	case len(args) == 1:
+		f.req.Domain = args[0]
+	default:
+		f.req.Domain = f.sourceDomain
+	}
+	if f.req.Domain == "" {
+		return errors.New("which domain? Usage: vmsync sync DOMAIN --source-uri URI --target-uri URI")
+	}
+	if !slices.Contains([]string{"auto", "none", "s2", "zstd"}, f.req.Compress) {
+		return fmt.Errorf("--compress %q: want auto, none, s2 or zstd", f.req.Compress)
+	}
+	if !filepath.IsAbs(f.req.Store) {
+		return fmt.Errorf("--store %q must be an absolute path on the target", f.req.Store)
+	}
+	return f.output.check()
+}
+
+func (f *syncFlags) run(ctx context.Context) (err error) {
+	sourceAt, err := remote.ParseURI(f.sourceURI)
+	if err != nil {
+		return usageError{fmt.Errorf("--source-uri: %w", err)}
+	}
+	targetAt, err := remote.ParseURI(f.targetURI)
+	if err != nil {
+		return usageError{fmt.Errorf("--target-uri: %w", err)}
+	}
+	f.req.SourceHost, f.req.TargetHost = sourceAt.Name, targetAt.Name
+	out, log := f.output.open()
+	summary, err := f.replicate(ctx, sourceAt, targetAt, out, log)
+	if summary != nil {
+		out.Emit(*summary)
+	}
+	if err != nil {
+		out.Emit(errorEvent(err, f.req.Domain))
+		err = shownError{err}
+	}
+	return errors.Join(err, out.Close())
+}
+
+// replicate connects both ends and runs the replication between them.
+func (f *syncFlags) replicate(ctx context.Context, sourceAt, targetAt remote.Endpoint, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
+	var pair *remote.Pair
+	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
+		pair, err = remote.ConnectPair(ctx, sourceAt, targetAt, f.ssh, log)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, pair.Close()) }()
+	return replicator.Sync(ctx, f.req, pair.Source, pair.Target, pair.Relay, out)
+}

@@ -1,0 +1,121 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"vmsync/internal/proc"
+)
+
+// The programs this package runs.
+const (
+	ImgProgram = "qemu-img"
+	NBDProgram = "qemu-nbd"
+)
+
+// ErrNoSpace means that the file system of an image is full.
+var ErrNoSpace = errors.New("no space left on the target's file system")
+
+// ErrInUse means that another process (a running machine, another qemu-img)
+// holds an image's lock.
+var ErrInUse = errors.New("the image is in use by another process")
+
+// ErrDamaged means that an image's structure contradicts itself.
+var ErrDamaged = errors.New("the image is damaged")
+
+// Info is what qemu-img tells of one image.
+type Info struct {
+	Format      string `json:"format"`
+	VirtualSize int64  `json:"virtual-size"` // bytes
+	ActualSize  int64  `json:"actual-size"`  // bytes on disk
+	Backing     string `json:"full-backing-filename"`
+}
+
+// Create makes an empty qcow2 image of size bytes.
+func Create(ctx context.Context, path string, size int64) error {
+	return img(ctx, nil, "create", "-q", "-f", "qcow2", "-o", "compat=1.1", "--", path, strconv.FormatInt(size, 10))
+}
+
+// CreateOverlay makes an empty qcow2 image over a qcow2 backing file. backing is
+// written into the image as it is given, so that a relative name keeps the
+// chain valid when its folder is moved.
+func CreateOverlay(ctx context.Context, path, backing string, size int64) error {
+	return img(ctx, nil, "create", "-q", "-f", "qcow2", "-o", "compat=1.1", "-b", backing, "-F", "qcow2", "--", path, strconv.FormatInt(size, 10))
+}
+
+// Inspect reads an image's header. It takes no lock, so it also works on an
+// image in use.
+func Inspect(ctx context.Context, path string) (*Info, error) {
+	var info Info
+	if err := img(ctx, &info, "info", "-U", "--output=json", "--", path); err != nil {
+		return nil, err
+	}
+	return &info, nil
+}
+
+// Commit merges an overlay into its backing file, and leaves the overlay as it
+// is: until it is deleted the overlay reads the same, whether the merge ran to
+// its end or not. Ranges that the overlay has as zeros are freed in the backing
+// file. It fails with [ErrInUse] when either image is open elsewhere.
+func Commit(ctx context.Context, path string) error {
+	return img(ctx, nil, "commit", "-q", "-d", "-f", "qcow2", "--", path)
+}
+
+// Check examines an image's own structure (not its backing chain, not its
+// data). Leaked clusters waste space but harm nothing and are no error. A
+// damaged image gives an error for which errors.Is(err, ErrDamaged) holds.
+func Check(ctx context.Context, path string) error {
+	err := img(ctx, nil, "check", "-q", "-f", "qcow2", "--", path)
+	var exit *proc.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	switch exit.Status { // documented in qemu-img(1)
+	case 2:
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	case 3:
+		return nil
+	}
+	return err
+}
+
+// maxOutput bounds what is read of qemu-img's output, in bytes.
+const maxOutput = 1 << 20
+
+// img runs qemu-img and decodes its JSON output into out, if out is given.
+func img(ctx context.Context, out any, args ...string) error {
+	cmd := proc.Cmd{Argv: append([]string{ImgProgram}, args...), Package: "qemu-utils", Env: cLocale()}
+	stdout, err := proc.Output(ctx, cmd, maxOutput)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", ImgProgram, args[0], classify(err))
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(stdout, out); err != nil {
+		return fmt.Errorf("%s %s: %w", ImgProgram, args[0], err)
+	}
+	return nil
+}
+
+// cLocale is this process's environment with messages in the C locale.
+func cLocale() []string { return append(os.Environ(), "LC_ALL=C") }
+
+// classify recognises the two failures that callers decide on. qemu-img gives
+// no codes for them: these texts come from strerror in the C locale and from
+// qemu's untranslated image locking.
+func classify(err error) error {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "No space left on device"):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case strings.Contains(text, `Failed to get "write" lock`), strings.Contains(text, `Failed to get shared "write" lock`):
+		return fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	return err
+}

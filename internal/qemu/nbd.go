@@ -1,0 +1,109 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"vmsync/internal/proc"
+)
+
+// Export describes a qcow2 image to serve over NBD, writable.
+type Export struct {
+	Image  string // path
+	Socket string // unix socket to make; must be in a private folder
+	Name   string // export name
+	// Clients is how many may connect at once; qemu-nbd announces multi-conn for
+	// more than one.
+	Clients int
+}
+
+// Server is a running qemu-nbd. It dies with this process.
+type Server struct {
+	export Export
+	proc   *proc.Process
+}
+
+// startLimit bounds how long qemu-nbd may take until its socket answers. Opening
+// a deep backing chain on a cold disk takes a while.
+const startLimit = 60 * time.Second
+
+// Serve starts qemu-nbd and returns when it accepts clients, or ctx ends. The
+// server runs until life ends or Stop is called. Writes bypass the
+// page cache where the file system allows it, so that a replica's terabytes do
+// not push everything else out of memory.
+func Serve(ctx, life context.Context, e Export) (*Server, error) {
+	s, err := serve(ctx, life, e, "--cache=none", "--aio=io_uring")
+	var exit *proc.ExitError
+	if errors.As(err, &exit) && ctx.Err() == nil {
+		// No O_DIRECT (tmpfs on older kernels, some network file systems) or no
+		// io_uring (switched off by the administrator).
+		return serve(ctx, life, e, "--cache=writeback", "--aio=threads")
+	}
+	return s, err
+}
+
+func serve(ctx, life context.Context, e Export, io ...string) (*Server, error) {
+	argv := append([]string{NBDProgram, "--format=qcow2", "--socket=" + e.Socket, "--export-name=" + e.Name,
+		"--persistent", "--shared=" + strconv.Itoa(e.Clients), "--discard=unmap", "--detect-zeroes=off", "--pid-file=" + e.pidFile()}, io...)
+	p, err := proc.Start(life, proc.Cmd{Argv: append(argv, "--", e.Image), Package: "qemu-utils", Env: cLocale()})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{export: e, proc: p}
+	if err := s.ready(ctx); err != nil {
+		s.Kill()
+		return nil, err
+	}
+	return s, nil
+}
+
+// ready waits until the server listens, which is when it has written its pid
+// file. Trying the socket instead would be worse: a client that leaves during
+// the handshake can keep qemu-nbd (7.2) from ending on SIGTERM.
+func (s *Server) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("%s did not open %s in %v", NBDProgram, s.export.Image, startLimit))
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(s.export.pidFile()); err == nil {
+			return nil
+		}
+		select {
+		case <-s.proc.Done():
+			return fmt.Errorf("serve %s: %w", s.export.Image, classify(s.proc.Wait()))
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+func (e Export) pidFile() string { return e.Socket + ".pid" }
+
+// stopLimit bounds how long qemu-nbd may take to write out what it holds.
+const stopLimit = 60 * time.Second
+
+// Stop ends the server, waits for it, and removes its socket. The image is
+// closed and consistent when it returns nil.
+func (s *Server) Stop() error { return s.end(stopLimit) }
+
+// Kill is Stop without the time to close the image well.
+func (s *Server) Kill() { _ = s.end(0) }
+
+func (s *Server) end(grace time.Duration) error {
+	err := s.proc.Stop(grace)
+	for _, f := range []string{s.export.Socket, s.export.pidFile()} {
+		if rerr := os.Remove(f); rerr != nil && !errors.Is(rerr, os.ErrNotExist) && err == nil {
+			err = rerr
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", s.export.Image, classify(err))
+	}
+	return nil
+}

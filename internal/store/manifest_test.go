@@ -1,0 +1,89 @@
+package store
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func sample() *Manifest {
+	return &Manifest{
+		Version: Version, Pair: "3f2a9c1b", TargetDomain: "vm1", TargetUUID: "6a4c…", Role: RoleReplica, LastGeneration: 7,
+		Source: Source{Domain: "vm1", UUID: "u", Host: "hosta", HostID: "h"},
+		States: []State{{
+			ID: "2026-11-21T070301Z", Generation: 7, Checkpoint: "vmsync-3f2a9c1b-7", Parent: "vmsync-3f2a9c1b-6",
+			Time: time.Date(2026, 11, 21, 7, 3, 1, 5e8, time.UTC), Kind: "incremental", Consistency: "filesystem", FrozenSeconds: 0.25,
+			DomainXML: XMLName(7), LeftOut: []string{"sda"},
+			Disks: []Disk{{Name: "vda", Size: 1 << 30, Images: []string{ImageName("vda", 1), ImageName("vda", 7)},
+				Stream: Stream{Incremental: true, DataBytes: 1, ZeroBytes: 2, Digest: "d"}}},
+		}},
+		Run: []RunOverlay{{Disk: "vda", Image: RunName("vda", 7, 1), Base: ImageName("vda", 7), SHA256: strings.Repeat("ab", 32)}},
+	}
+}
+
+func TestManifestSurvivesEncoding(t *testing.T) {
+	b, err := sample().encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeManifest(strings.NewReader(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(sample(), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestManifestOfAnotherVersionIsRefused(t *testing.T) {
+	b, _ := sample().encode()
+	for _, v := range []string{`"version": 2`, `"version": 0`} {
+		text := strings.Replace(string(b), `"version": 1`, v, 1)
+		if _, err := decodeManifest(strings.NewReader(text)); !errors.Is(err, ErrVersion) {
+			t.Errorf("%s: got %v", v, err)
+		}
+	}
+}
+
+func TestContradictoryManifestIsRefused(t *testing.T) {
+	for name, spoil := range map[string]func(*Manifest){
+		"pair":                func(m *Manifest) { m.Pair = "../../etc" },
+		"role":                func(m *Manifest) { m.Role = "boss" },
+		"no target domain":    func(m *Manifest) { m.TargetDomain = "" },
+		"generation unknown":  func(m *Manifest) { m.LastGeneration = 6 },
+		"generation repeated": func(m *Manifest) { m.States = append(m.States, m.States[0]) },
+		"image outside":       func(m *Manifest) { m.States[0].Disks[0].Images[0] = "../vm2/disks/vda.1.qcow2" },
+		"image absolute":      func(m *Manifest) { m.States[0].Disks[0].Images[0] = "/etc/passwd" },
+		"no images":           func(m *Manifest) { m.States[0].Disks[0].Images = nil },
+		"no disks":            func(m *Manifest) { m.States[0].Disks = nil },
+		"disk twice":          func(m *Manifest) { m.States[0].Disks = append(m.States[0].Disks, m.States[0].Disks[0]) },
+		"disk name":           func(m *Manifest) { m.States[0].Disks[0].Name = "../x" },
+		"no size":             func(m *Manifest) { m.States[0].Disks[0].Size = 0 },
+		"xml outside":         func(m *Manifest) { m.States[0].DomainXML = "xml/../../x" },
+		"run overlay outside": func(m *Manifest) { m.Run[0].Image = "../x" },
+		"run overlay base":    func(m *Manifest) { m.Run[0].Base = "" },
+		"run overlay sum":     func(m *Manifest) { m.Run[0].SHA256 = "1" },
+	} {
+		m := sample()
+		spoil(m)
+		if _, err := m.encode(); err == nil {
+			t.Errorf("%s: written", name)
+		}
+	}
+}
+
+func TestDamagedManifestIsRefused(t *testing.T) {
+	b, _ := sample().encode()
+	for cut := range len(b) - 2 { // the last two bytes are "}\n" and "\n" alone is no loss
+		if _, err := decodeManifest(strings.NewReader(string(b[:cut]))); err == nil {
+			t.Fatalf("accepted when cut to %d of %d bytes", cut, len(b))
+		}
+	}
+	unknown := strings.Replace(string(b), `"pair"`, `"future": 1, "pair"`, 1)
+	if _, err := decodeManifest(strings.NewReader(unknown)); err == nil {
+		t.Error("accepted with a field this program does not know")
+	}
+}

@@ -1,0 +1,215 @@
+// Package apply writes a stream to NBD servers with libnbd, one server per disk.
+//
+// It checks everything the stream claims against what was asked for before it
+// writes, and verifies each frame before writing it. What it has written means
+// nothing until [Receive] has returned without an error: then all of it is flushed.
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"vmsync/nbdproxy/nbdconn"
+	"vmsync/nbdproxy/stream"
+)
+
+const (
+	maxConns   = 4  // per disk
+	totalConns = 16 // of all disks, as far as each has at least one
+	// frames bounds the frames that were read and are not yet written, of all
+	// disks; each takes a little more than a MiB.
+	frames = 16
+)
+
+// Disk is one NBD server to write to.
+type Disk struct {
+	Name   string
+	Socket string
+	Export string
+	// Incremental disks get zeros written. A full disk's export must read as zeros
+	// throughout beforehand, so its zero extents are not written.
+	Incremental bool
+	Size        int64 // bytes
+}
+
+// Error is a failure of the server that takes a disk. [nbdconn.NoSpace] tells
+// whether its storage is full.
+type Error struct {
+	Disk string
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("writing disk %q: %v", e.Disk, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }
+
+// ErrMismatch means that the stream is sound but not the one that was asked for.
+var ErrMismatch = errors.New("not the stream that was asked for")
+
+// Match compares a stream's header with what was asked for. It returns the
+// index into disks for each disk of the header, or an [ErrMismatch].
+func Match(h *stream.Header, domain, checkpoint, parent string, disks []Disk) ([]int, error) {
+	for _, c := range []struct{ what, got, want string }{
+		{"domain", h.Domain, domain}, {"checkpoint", h.Checkpoint, checkpoint}, {"parent", h.Parent, parent},
+	} {
+		if c.got != c.want {
+			return nil, fmt.Errorf("%w: its %s is %q where %q was expected", ErrMismatch, c.what, c.got, c.want)
+		}
+	}
+	if len(h.Disks) != len(disks) {
+		return nil, fmt.Errorf("%w: it has %d disks where %d were expected", ErrMismatch, len(h.Disks), len(disks))
+	}
+	byName := make(map[string]int, len(disks))
+	for i, d := range disks {
+		byName[d.Name] = i
+	}
+	index := make([]int, len(h.Disks))
+	for i, got := range h.Disks {
+		k, ok := byName[got.Name]
+		if !ok {
+			return nil, fmt.Errorf("%w: disk %q was not expected", ErrMismatch, got.Name)
+		}
+		if want := disks[k]; got.Size != want.Size || got.Incremental != want.Incremental {
+			return nil, fmt.Errorf("%w: disk %q has %d bytes (incremental: %t) where %d (incremental: %t) were expected",
+				ErrMismatch, got.Name, got.Size, got.Incremental, want.Size, want.Incremental)
+		}
+		index[i] = k
+	}
+	return index, nil
+}
+
+// Check connects to each server and makes sure that it can take the disk. Its
+// error is an [*Error].
+func Check(ctx context.Context, disks []Disk) error {
+	for i := range disks {
+		if _, err := disks[i].check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check returns how many connections the server is good for.
+func (d *Disk) check(ctx context.Context) (int, error) {
+	c, err := d.dial(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	f, err := c.Features()
+	switch {
+	case err != nil:
+	case f.ReadOnly:
+		err = errors.New("the export is read-only")
+	case !f.Flush:
+		err = errors.New("the server cannot flush, so nothing written to it is known to be durable")
+	case d.Incremental && !f.Zero:
+		err = errors.New("the server cannot write zeroes")
+	}
+	if err != nil {
+		return 0, &Error{d.Name, err}
+	}
+	if f.MultiConn {
+		return maxConns, nil
+	}
+	return 1, nil
+}
+
+func (d *Disk) dial(ctx context.Context) (*nbdconn.Conn, error) {
+	c, err := nbdconn.Dial(ctx, nbdconn.Options{Socket: d.Socket, Export: d.Export})
+	if err != nil {
+		return nil, &Error{d.Name, err}
+	}
+	if c.Size() != d.Size {
+		c.Close()
+		return nil, &Error{d.Name, fmt.Errorf("the export has %d bytes where %d were expected", c.Size(), d.Size)}
+	}
+	return c, nil
+}
+
+// Receive writes the stream to disks, which are in the order of the stream's
+// header, flushes, and returns the sums. meters has one entry per disk. The last byte of the
+// stream having been read, received is called; the writing goes on. When writing
+// fails while the stream is being waited for, interrupt is called to end that
+// wait. A server's failure is an [*Error]; the decoder's errors come as they are.
+func Receive(ctx context.Context, dec *stream.Decoder, disks []Disk, meters []*stream.Meter, received, interrupt func()) ([]stream.DiskSum, error) {
+	conns := make([]int, len(disks))
+	for i := range disks {
+		var err error
+		if conns[i], err = disks[i].check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	// The first failure is kept before anything hears of it: what it interrupts fails
+	// too, and must not be taken for the reason.
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	stop := context.AfterFunc(ctx, interrupt)
+	defer stop()
+	var g errgroup.Group
+	spawn := func(f func() error) {
+		g.Go(func() error {
+			err := f()
+			if err != nil {
+				fail(err)
+			}
+			return err
+		})
+	}
+	free := make(chan *stream.Frame, frames)
+	for range frames {
+		free <- new(stream.Frame)
+	}
+	queues := make([]chan *stream.Frame, len(disks))
+	for i := range disks {
+		d := &disks[i]
+		// No queue can fill up, so that one slow disk does not hold back another's
+		// frames before the frames run out.
+		queues[i] = make(chan *stream.Frame, frames)
+		w := writer{disk: d, meter: meters[i], queue: queues[i], free: free}
+		if !d.Incremental {
+			meters[i].Total.Store(d.Size)
+		}
+		for range min(conns[i], max(1, totalConns/len(disks))) {
+			spawn(func() error { return w.run(ctx) })
+		}
+	}
+	spawn(func() error { return distribute(ctx, dec, meters, queues, free, received) })
+	if g.Wait() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return dec.Result()
+}
+
+// distribute reads the stream and hands each frame to its disk's writers. It
+// closes the queues of ended disks only; an error ends the writers through ctx.
+func distribute(ctx context.Context, dec *stream.Decoder, meters []*stream.Meter, queues []chan *stream.Frame, free <-chan *stream.Frame, received func()) error {
+	var f *stream.Frame
+	for {
+		if f == nil {
+			select {
+			case f = <-free:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		err := dec.Next(f)
+		if err == io.EOF {
+			received()
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if f.Kind == stream.KindDiskEnd {
+			meters[f.Disk].Total.Store(f.Sum.DataBytes + f.Sum.ZeroBytes)
+			close(queues[f.Disk])
+			continue
+		}
+		queues[f.Disk] <- f
+		f = nil
+	}
+}

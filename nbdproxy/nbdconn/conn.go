@@ -1,0 +1,238 @@
+// Package nbdconn is one connection to an NBD server, made with libnbd.
+//
+// A [Conn] belongs to one goroutine at a time; parallelism comes from several
+// connections and, within one, from the requests that [Conn.Do] keeps in flight.
+// Cancelling the context given to [Dial] cuts the connection and so ends every
+// call that waits for the server. The package must never hand memory to C that
+// could be freed or used again while a request is under way: whoever changes Do
+// should read its comments twice.
+package nbdconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"libguestfs.org/libnbd"
+)
+
+// handshakeLimit bounds connecting and the NBD handshake. Servers answer within
+// milliseconds; one that does not is hung, or no NBD server.
+const handshakeLimit = 30 * time.Second
+
+// Options name an export.
+type Options struct {
+	Socket string // path of the server's unix socket
+	Export string
+	// Contexts are the metadata contexts that BlockStatus will ask for. A server
+	// that lacks one of them is refused.
+	Contexts []string
+}
+
+// Conn is one connection. See the package comment for its rules.
+type Conn struct {
+	h    *libnbd.Libnbd
+	size int64
+	stop func() bool
+
+	mu  sync.Mutex // guards cut
+	cut int        // a descriptor of the socket to shut down; -1 when closed
+}
+
+// Dial connects to an export. Cancelling ctx at any later time cuts the
+// connection.
+func Dial(ctx context.Context, o Options) (*Conn, error) {
+	c, err := dial(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to NBD export %q at %s: %w", o.Export, o.Socket, cause(ctx, err))
+	}
+	return c, nil
+}
+
+func dial(ctx context.Context, o Options) (*Conn, error) {
+	h, err := libnbd.Create()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{h: h, cut: -1, stop: func() bool { return true }}
+	if err := c.handshake(ctx, o); err != nil {
+		c.kill()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Conn) handshake(ctx context.Context, o Options) error {
+	if err := c.h.SetExportName(o.Export); err != nil {
+		return err
+	}
+	// A client that asks for block sizes has to align its requests to them. One that
+	// does not leaves unaligned ends to the server, which qemu has to be able to do anyway.
+	if err := c.h.SetRequestBlockSize(false); err != nil {
+		return err
+	}
+	// libnbd fails a read that did not bring as many bytes as were asked for;
+	// clearing each buffer first would cost a pass over memory.
+	if err := c.h.SetPreadInitialize(false); err != nil {
+		return err
+	}
+	for _, name := range o.Contexts {
+		if err := c.h.AddMetaContext(name); err != nil {
+			return err
+		}
+	}
+	sock, err := c.connect(ctx, o.Socket)
+	if err != nil {
+		return err
+	}
+	limit := time.AfterFunc(handshakeLimit, c.shutdown)
+	defer limit.Stop()
+	if err := c.h.ConnectSocket(sock); err != nil {
+		return err
+	}
+	// Read ahead of use: a context that was not negotiated would otherwise look
+	// like "nothing changed" to whoever forgets to ask.
+	for _, name := range o.Contexts {
+		ok, err := c.h.CanMetaContext(name)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("the server has no metadata context %q", name)
+		}
+	}
+	size, err := c.h.GetSize()
+	if err != nil {
+		return err
+	}
+	c.size = int64(size) // libnbd refuses sizes above 2^63-1
+	return nil
+}
+
+// connect returns a connected socket for libnbd to own. It keeps a second
+// descriptor: shutting that down is the only way to wake libnbd from another
+// thread, because a waiting call holds the handle's lock.
+func (c *Conn) connect(ctx context.Context, path string) (int, error) {
+	d := net.Dialer{Timeout: handshakeLimit}
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return -1, err
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	sock := -1
+	var dupErr error
+	err = raw.Control(func(fd uintptr) {
+		if sock, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); dupErr != nil {
+			return
+		}
+		if c.cut, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); dupErr != nil {
+			_ = unix.Close(sock)
+		}
+	})
+	if err := errors.Join(err, dupErr); err != nil {
+		return -1, err
+	}
+	c.stop = context.AfterFunc(ctx, c.shutdown)
+	return sock, nil
+}
+
+// shutdown cuts the connection; any goroutine may call it.
+func (c *Conn) shutdown() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cut >= 0 {
+		_ = unix.Shutdown(c.cut, unix.SHUT_RDWR)
+	}
+}
+
+// kill closes without a word to the server. It also ends every request in flight:
+// once it returns, libnbd touches no buffer of theirs.
+func (c *Conn) kill() {
+	c.stop()
+	if c.h != nil {
+		_ = c.h.Close()
+		c.h = nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cut >= 0 {
+		_ = unix.Close(c.cut)
+		c.cut = -1
+	}
+}
+
+// Close says goodbye to the server and frees the connection. What was written is
+// durable only after [Conn.Flush].
+func (c *Conn) Close() {
+	if c.h != nil {
+		_ = c.h.Shutdown(nil)
+	}
+	c.kill()
+}
+
+// Size is the export's size in bytes.
+func (c *Conn) Size() int64 { return c.size }
+
+// Features are what the server says about the export.
+type Features struct {
+	MultiConn bool // several connections see each other's writes; one flush covers all
+	ReadOnly  bool
+	Zero      bool // the server takes write-zeroes requests
+	Flush     bool
+}
+
+// Features asks the handle; the answers came with the handshake.
+func (c *Conn) Features() (Features, error) {
+	var f Features
+	if c.h == nil {
+		return f, errClosed
+	}
+	for _, q := range []struct {
+		into *bool
+		ask  func() (bool, error)
+	}{
+		{&f.MultiConn, c.h.CanMultiConn}, {&f.ReadOnly, c.h.IsReadOnly},
+		{&f.Zero, c.h.CanZero}, {&f.Flush, c.h.CanFlush},
+	} {
+		v, err := q.ask()
+		if err != nil {
+			return f, err
+		}
+		*q.into = v
+	}
+	return f, nil
+}
+
+// Flush waits until what was written is on stable storage.
+func (c *Conn) Flush() error {
+	if c.h == nil {
+		return errClosed
+	}
+	return c.h.Flush(nil)
+}
+
+var errClosed = errors.New("the NBD connection is closed")
+
+// cause prefers the reason a context was cancelled to the broken connection that
+// cancelling it made.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// NoSpace tells whether a server refused a request because its storage is full.
+func NoSpace(err error) bool {
+	var e *libnbd.LibnbdError
+	return errors.As(err, &e) && slices.Contains([]unix.Errno{unix.ENOSPC, unix.EDQUOT}, e.Errno)
+}

@@ -1,0 +1,16 @@
+// Package replicator runs one replication of one domain: it looks at both ends,
+// decides what to do, and drives the ends through it.
+//
+// The three parts are apart. [Decide] is a pure function from what is seen to a
+// [Plan]. [Sync] drives a [SourceEnd] and a [TargetEnd] through the plan and
+// knows only those interfaces. The ends do the work on their hosts; they live
+// in the packages source and target, and in remote where they are on another
+// host.
+//
+// What must hold, whatever dies and whenever: a state is listed only when all
+// of its disks are complete, flushed and verified; the source's parent
+// checkpoint goes only after the target's new state is durable; nothing of a
+// run that failed needs a person to clean it up.
+//
+// The package must never talk to libvirt, SSH or qemu itself.
+package replicator

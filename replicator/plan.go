@@ -1,0 +1,259 @@
+package replicator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Options are what the user may ask of one run.
+type Options struct {
+	// Full asks for whole disks even where an incremental is possible.
+	Full bool
+	// Disks, if not empty, are the only disks to replicate.
+	Disks []string
+	// Exclude are disks to leave out.
+	Exclude []string
+}
+
+// PlanDisk is what a plan does with one disk.
+type PlanDisk struct {
+	Name        string
+	Size        int64 // bytes
+	Incremental bool
+	// Reason says why a disk that is not incremental is sent in full.
+	Reason string
+}
+
+// LeftOut is a disk that a plan does not replicate.
+type LeftOut struct {
+	Name   string
+	Reason string
+	// Notable is set where a user might have expected the disk in the replica.
+	Notable bool
+}
+
+// Plan is what one run will do.
+type Plan struct {
+	Generation int64
+	Checkpoint string
+	// Parent is the checkpoint the incremental disks build on; empty when all are full.
+	Parent string
+	Disks  []PlanDisk
+	// Forget are checkpoints of this pair that serve nothing any more and are
+	// deleted before the backup begins.
+	Forget []string
+	// Drop are checkpoints that serve until the new state is durable and are deleted
+	// then.
+	Drop    []string
+	LeftOut []LeftOut
+}
+
+// Kind says in one word what the plan sends: "full", "incremental" or "mixed".
+func (p *Plan) Kind() string {
+	incremental := 0
+	for _, d := range p.Disks {
+		if d.Incremental {
+			incremental++
+		}
+	}
+	switch incremental {
+	case 0:
+		return "full"
+	case len(p.Disks):
+		return "incremental"
+	}
+	return "mixed"
+}
+
+// WithoutParent is the same plan with every disk sent in full and the parent
+// forgotten at once: what is left to do when the parent's bitmaps turn out to
+// be unusable.
+func (p *Plan) WithoutParent(reason string) *Plan {
+	q := *p
+	q.Parent = ""
+	q.Forget = append(slices.Clone(p.Forget), p.Drop...)
+	q.Drop = nil
+	q.Disks = slices.Clone(p.Disks)
+	for i := range q.Disks {
+		if q.Disks[i].Incremental {
+			q.Disks[i].Incremental = false
+			q.Disks[i].Reason = reason
+		}
+	}
+	return &q
+}
+
+// Decide makes the plan from what is seen on both ends. It is a pure function.
+// It refuses, with an [*Error], what must not or cannot be replicated now.
+func Decide(src *SourceView, dst *TargetView, opts Options) (*Plan, error) {
+	if err := refuse(src, dst); err != nil {
+		return nil, err
+	}
+	fit, leftOut, err := chooseDisks(src, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseLosing(src, dst, leftOut); err != nil {
+		return nil, err
+	}
+	own := ownCheckpoints(src.Checkpoints, dst.Pair)
+	parent, whyFull := chooseParent(own, dst.Head, opts)
+
+	plan := &Plan{LeftOut: leftOut, Generation: dst.LastUsed + 1}
+	for _, c := range own {
+		plan.Generation = max(plan.Generation, c.Generation+1)
+	}
+	plan.Checkpoint = CheckpointName(dst.Pair, plan.Generation)
+	for _, d := range fit {
+		plan.Disks = append(plan.Disks, planDisk(d, parent, dst.Head, whyFull))
+	}
+	if plan.Kind() != "full" {
+		plan.Parent = parent.Name
+	}
+	for _, c := range own {
+		// The head's checkpoint is kept until its successor is durable even when this
+		// run is full: should the run fail, the next one can still be incremental.
+		if parent != nil && c.Name == parent.Name || dst.Head != nil && c.Name == dst.Head.Checkpoint {
+			plan.Drop = append(plan.Drop, c.Name)
+		} else {
+			plan.Forget = append(plan.Forget, c.Name)
+		}
+	}
+	return plan, nil
+}
+
+// refuse names the first reason not to replicate at all.
+func refuse(src *SourceView, dst *TargetView) error {
+	if dst.UUID != "" && dst.UUID != src.UUID {
+		return &Error{Kind: KindOtherMachine, Domain: src.Name, Op: "compare both ends",
+			Hint: "use another --target-domain or --store for this machine",
+			Err:  fmt.Errorf("%s holds the replica of another machine (UUID %s, this one is %s)", dst.Folder, dst.UUID, src.UUID)}
+	}
+	if !src.Running {
+		return &Error{Kind: KindDomainOff, Domain: src.Name, Op: "look at the source",
+			Hint: "start the domain: libvirt backs up only a running or paused one",
+			Err:  fmt.Errorf("the domain is %s", src.State)}
+	}
+	if src.BusyWith != "" {
+		return &Error{Kind: KindJobActive, Domain: src.Name, Op: "look at the source",
+			Hint: "wait for it to end, or end it yourself; see: virsh domjobinfo " + src.Name,
+			Err:  fmt.Errorf("another job is active on the domain: %s", src.BusyWith)}
+	}
+	return nil
+}
+
+// chooseDisks splits the source's disks into those to replicate and those left
+// out, in the source's order.
+func chooseDisks(src *SourceView, opts Options) (fit []SourceDisk, leftOut []LeftOut, err error) {
+	for _, name := range append(slices.Clone(opts.Disks), opts.Exclude...) {
+		if !slices.ContainsFunc(src.Disks, func(d SourceDisk) bool { return d.Name == name }) {
+			return nil, nil, &Error{Kind: KindNoDisk, Domain: src.Name, Disk: name, Op: "choose disks",
+				Hint: "disks are named by their target device: " + strings.Join(diskNames(src.Disks), ", "),
+				Err:  fmt.Errorf("the domain has no such disk")}
+		}
+	}
+	for _, d := range src.Disks {
+		asked := slices.Contains(opts.Disks, d.Name)
+		switch {
+		case slices.Contains(opts.Exclude, d.Name), len(opts.Disks) > 0 && !asked:
+			leftOut = append(leftOut, LeftOut{Name: d.Name, Reason: "not chosen"})
+		case asked && d.Unfit != "":
+			return nil, nil, &Error{Kind: KindDiskUnfit, Domain: src.Name, Disk: d.Name, Op: "choose disks",
+				Hint: "leave the disk out, or convert it to qcow2 (compat=1.1) while the domain is off",
+				Err:  fmt.Errorf("the disk cannot be replicated: %s", d.Unfit)}
+		case d.Unfit != "":
+			leftOut = append(leftOut, LeftOut{Name: d.Name, Reason: d.Unfit, Notable: !d.Ignored})
+		default:
+			fit = append(fit, d)
+		}
+	}
+	if len(fit) > 0 {
+		return fit, leftOut, nil
+	}
+	why := []string{}
+	for _, l := range leftOut {
+		why = append(why, l.Name+": "+l.Reason)
+	}
+	if len(why) == 0 {
+		why = append(why, "it has none")
+	}
+	return nil, nil, &Error{Kind: KindNoDisk, Domain: src.Name, Op: "choose disks",
+		Hint: "convert a disk to qcow2 (compat=1.1) while the domain is off: qemu-img convert -O qcow2 -o compat=1.1 OLD NEW",
+		Err:  fmt.Errorf("the domain has no disk that can be replicated (%s)", strings.Join(why, "; "))}
+}
+
+// refuseLosing refuses a run that would take a disk out of the replica which the
+// source still has: a state holds all its disks at one instant, so a disk left
+// out of this state is gone from the replica.
+func refuseLosing(src *SourceView, dst *TargetView, leftOut []LeftOut) error {
+	if dst.Head == nil {
+		return nil
+	}
+	for _, l := range leftOut {
+		if slices.ContainsFunc(dst.Head.Disks, func(h HeadDisk) bool { return h.Name == l.Name }) {
+			return &Error{Kind: KindDiskUnfit, Domain: src.Name, Disk: l.Name, Op: "compare both ends",
+				Hint: "to keep a replica of fewer disks, give it another --target-domain or --store",
+				Err:  fmt.Errorf("the replica in %s holds this disk and would lose it (%s)", dst.Folder, l.Reason)}
+		}
+	}
+	return nil
+}
+
+// ownCheckpoints picks one pair's checkpoints.
+func ownCheckpoints(all []SourceCheckpoint, pair string) []SourceCheckpoint {
+	var own []SourceCheckpoint
+	for _, c := range all {
+		if p, _, ok := ParseCheckpointName(c.Name); ok && p == pair {
+			own = append(own, c)
+		}
+	}
+	return own
+}
+
+// chooseParent finds the checkpoint that an incremental can build on, or says
+// why there is none. Only the head's own checkpoint will do: it alone tells what
+// changed since exactly what the store holds.
+func chooseParent(own []SourceCheckpoint, head *Head, opts Options) (*SourceCheckpoint, string) {
+	switch {
+	case head == nil:
+		return nil, "first sync"
+	case opts.Full:
+		return nil, "asked for"
+	}
+	for i := range own {
+		if own[i].Name == head.Checkpoint {
+			return &own[i], ""
+		}
+	}
+	return nil, "the source no longer has checkpoint " + head.Checkpoint
+}
+
+// planDisk decides full or incremental for one disk.
+func planDisk(d SourceDisk, parent *SourceCheckpoint, head *Head, whyFull string) PlanDisk {
+	p := PlanDisk{Name: d.Name, Size: d.Size}
+	if parent == nil {
+		p.Reason = whyFull
+		return p
+	}
+	held := slices.IndexFunc(head.Disks, func(h HeadDisk) bool { return h.Name == d.Name })
+	switch {
+	case held < 0:
+		p.Reason = "new disk"
+	case !slices.Contains(parent.Disks, d.Name):
+		p.Reason = "its changes were not tracked"
+	case head.Disks[held].Size != d.Size:
+		p.Reason = fmt.Sprintf("resized from %d to %d bytes", head.Disks[held].Size, d.Size)
+	default:
+		p.Incremental = true
+	}
+	return p
+}
+
+func diskNames(disks []SourceDisk) []string {
+	names := make([]string, len(disks))
+	for i, d := range disks {
+		names[i] = d.Name
+	}
+	return names
+}

@@ -1,0 +1,79 @@
+package remote
+
+import (
+	"context"
+
+	"vmsync/replicator"
+)
+
+// Source is the source end at the other side of a connection.
+type Source struct{ *Conn }
+
+// Target is the target end at the other side of a connection.
+type Target struct{ *Conn }
+
+var (
+	_ replicator.SourceEnd = Source{}
+	_ replicator.TargetEnd = Target{}
+)
+
+func call[Resp any](ctx context.Context, c *Conn, method string, req any) (*Resp, error) {
+	resp := new(Resp)
+	if err := c.call(ctx, method, req, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// wait is a call that reports progress while it lasts.
+func wait(ctx context.Context, c *Conn, method string, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
+	c.onProgress(progress)
+	defer c.onProgress(nil)
+	return call[replicator.StreamResult](ctx, c, method, struct{}{})
+}
+
+// Inspect implements replicator.SourceEnd.
+func (s Source) Inspect(ctx context.Context, r replicator.InspectRequest) (*replicator.SourceView, error) {
+	return call[replicator.SourceView](ctx, s.Conn, methodInspect, r)
+}
+
+// Begin implements replicator.SourceEnd.
+func (s Source) Begin(ctx context.Context, r replicator.BeginRequest) (*replicator.Begun, error) {
+	return call[replicator.Begun](ctx, s.Conn, methodBegin, r)
+}
+
+// Wait implements replicator.SourceEnd.
+func (s Source) Wait(ctx context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
+	return wait(ctx, s.Conn, methodSent, progress)
+}
+
+// Finish implements replicator.SourceEnd.
+func (s Source) Finish(ctx context.Context, drop []string) error {
+	_, err := call[struct{}](ctx, s.Conn, methodFinish, finishRequest{Drop: drop})
+	return err
+}
+
+// Open implements replicator.TargetEnd.
+func (t Target) Open(ctx context.Context, r replicator.OpenRequest) (*replicator.TargetView, error) {
+	return call[replicator.TargetView](ctx, t.Conn, methodOpen, r)
+}
+
+// Prepare implements replicator.TargetEnd.
+func (t Target) Prepare(ctx context.Context, r replicator.PrepareRequest) (*replicator.Prepared, error) {
+	return call[replicator.Prepared](ctx, t.Conn, methodPrepare, r)
+}
+
+// Wait implements replicator.TargetEnd.
+func (t Target) Wait(ctx context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
+	return wait(ctx, t.Conn, methodReceived, progress)
+}
+
+// Commit implements replicator.TargetEnd.
+func (t Target) Commit(ctx context.Context, r replicator.CommitRequest) (*replicator.Committed, error) {
+	return call[replicator.Committed](ctx, t.Conn, methodCommit, r)
+}
+
+// Settle implements replicator.TargetEnd.
+func (t Target) Settle(ctx context.Context) (*replicator.Settled, error) {
+	return call[replicator.Settled](ctx, t.Conn, methodSettle, struct{}{})
+}

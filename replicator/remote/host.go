@@ -1,0 +1,203 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"vmsync/internal/ssh"
+	"vmsync/replicator"
+)
+
+// Host is where an end is: it starts agents there and reaches sockets there.
+// Close releases it.
+type Host interface {
+	// Agent starts `vmsync agent`.
+	Agent(ctx context.Context) (Process, error)
+	// DialUnix connects to a unix socket on the host.
+	DialUnix(ctx context.Context, path string) (HalfCloser, error)
+	Close() error
+}
+
+// Reach opens an endpoint.
+func Reach(ctx context.Context, e Endpoint, opts ssh.Options, log io.Writer) (Host, error) {
+	if e.Local {
+		return localHost{log: log}, nil
+	}
+	client, err := ssh.Dial(ctx, ssh.Target{User: e.User, Host: e.Host, Port: e.Port}, opts)
+	if err != nil {
+		return nil, &replicator.Error{Kind: replicator.KindUnreachable, Op: "connect to " + e.Name, Hint: sshHint(e.Name, err), Err: err}
+	}
+	return &sshHost{name: e.Name, client: client, log: log}, nil
+}
+
+// sshHint says what to do about a connection that could not be made. Where the
+// error itself has better advice, that is it.
+func sshHint(host string, err error) string {
+	var key *ssh.HostKeyError
+	var conn *ssh.ConnectError
+	switch {
+	case errors.As(err, &key) && key.Fix != "":
+		return "check the fingerprint with the host's administrator, then: " + key.Fix
+	case errors.As(err, &conn) && conn.Hint != "":
+		return conn.Hint
+	}
+	return "try: ssh " + host
+}
+
+// localHost is this host. Its agent is a child in a session of its own: a
+// Ctrl-C reaches the controller alone, which then has the agent undo the run.
+type localHost struct{ log io.Writer }
+
+func (h localHost) Agent(context.Context) (Process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return Process{}, err
+	}
+	cmd := exec.Command(self, "agent")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	words := &lastWords{}
+	cmd.Stderr = io.MultiWriter(words, h.log)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return Process{}, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return Process{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		return Process{}, err
+	}
+	// Wait must not close the pipe while the last reply is still in it.
+	drained := make(chan struct{})
+	return Process{
+		Host:   "this host",
+		Stdin:  in,
+		Stdout: &untilEnd{r: out, end: drained},
+		Wait: func() error {
+			<-drained
+			if err := cmd.Wait(); err != nil {
+				return fmt.Errorf("vmsync agent: %w%s", err, words)
+			}
+			return nil
+		},
+		Kill: func() { _ = cmd.Process.Kill() },
+	}, nil
+}
+
+func (h localHost) DialUnix(ctx context.Context, path string) (HalfCloser, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil
+}
+
+func (h localHost) Close() error { return nil }
+
+// untilEnd closes end when its reader has reached its end.
+type untilEnd struct {
+	r    io.Reader
+	end  chan struct{}
+	once sync.Once
+}
+
+func (u *untilEnd) Read(p []byte) (int, error) {
+	n, err := u.r.Read(p)
+	if err != nil {
+		u.once.Do(func() { close(u.end) })
+	}
+	return n, err
+}
+
+// lastWords keeps the end of what a program wrote to stderr.
+type lastWords struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (w *lastWords) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.buf = append(w.buf, p...)
+	if over := len(w.buf) - 4096; over > 0 {
+		w.buf = w.buf[over:]
+	}
+	return len(p), nil
+}
+
+func (w *lastWords) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if b := bytes.TrimSpace(w.buf); len(b) > 0 {
+		return ": " + string(b)
+	}
+	return ""
+}
+
+// sshHost is a host reached through SSH.
+type sshHost struct {
+	name   string
+	client *ssh.Client
+	log    io.Writer
+}
+
+func (h *sshHost) Agent(context.Context) (Process, error) {
+	// The agent is to outlive the command's context: it ends with its stdin.
+	p, err := h.client.Command(context.Background(), []string{"vmsync", "agent"})
+	if err != nil {
+		return Process{}, h.lost("start vmsync on "+h.name, err)
+	}
+	words := &lastWords{}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.MultiWriter(words, h.log), p.Stderr)
+	}()
+	return Process{
+		Host:   h.name,
+		Stdin:  p.Stdin,
+		Stdout: p.Stdout,
+		Wait: func() error {
+			err := p.Wait()
+			if err == nil {
+				return nil
+			}
+			var missing *ssh.NotFoundError
+			if errors.As(err, &missing) {
+				return &replicator.Error{Kind: replicator.KindProgramMissing, Op: "start vmsync on " + h.name,
+					Hint: "install vmsync on " + h.name + ", in a folder that is in the PATH of non-interactive SSH commands, such as /usr/local/bin",
+					Err:  err}
+			}
+			select { // what it said on stderr is complete once it has been read to its end
+			case <-drained:
+			case <-time.After(time.Second):
+			}
+			return fmt.Errorf("%w%s", err, words)
+		},
+		Kill: func() { _ = p.Close() },
+	}, nil
+}
+
+func (h *sshHost) DialUnix(ctx context.Context, path string) (HalfCloser, error) {
+	conn, err := h.client.DialUnix(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (h *sshHost) Close() error { return h.client.Close() }
+
+func (h *sshHost) lost(op string, err error) error {
+	return &replicator.Error{Kind: replicator.KindUnreachable, Op: op, Hint: "check the connection to " + h.name, Err: err}
+}

@@ -1,0 +1,58 @@
+package remote
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"sync"
+)
+
+// maxMessage bounds one message, in bytes. The largest ones carry a domain's
+// XML; the bound keeps a broken or hostile peer from taking all memory.
+const maxMessage = 16 << 20
+
+var errTooLong = errors.New("message too long")
+
+// lines is a jrpc2 channel of newline-terminated messages. heard is called for
+// every message that arrives.
+type lines struct {
+	r     *bufio.Scanner
+	w     io.Writer
+	close func() error
+	heard func()
+	once  sync.Once
+}
+
+func newLines(r io.Reader, w io.Writer, closer func() error, heard func()) *lines {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 64<<10), maxMessage)
+	return &lines{r: s, w: w, close: closer, heard: heard}
+}
+
+// Send writes one message. JSON has no raw newlines, so none needs escaping.
+func (l *lines) Send(msg []byte) error {
+	if len(msg) >= maxMessage {
+		return errTooLong
+	}
+	_, err := l.w.Write(append(msg[:len(msg):len(msg)], '\n'))
+	return err
+}
+
+// Recv reads one message; io.EOF when the peer has closed.
+func (l *lines) Recv() ([]byte, error) {
+	if !l.r.Scan() {
+		if err := l.r.Err(); err != nil {
+			return nil, err
+		}
+		return nil, io.EOF
+	}
+	l.heard()
+	return append([]byte(nil), l.r.Bytes()...), nil
+}
+
+// Close closes the channel once.
+func (l *lines) Close() error {
+	var err error
+	l.once.Do(func() { err = l.close() })
+	return err
+}

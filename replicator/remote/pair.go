@@ -1,0 +1,91 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"vmsync/internal/ssh"
+	"vmsync/replicator"
+)
+
+// Pair is the two ends of one replication, connected.
+type Pair struct {
+	Source replicator.SourceEnd
+	Target replicator.TargetEnd
+
+	sourceHost, targetHost Host
+	conns                  []*Conn
+}
+
+// ConnectPair reaches both hosts and starts an agent on each. The caller closes
+// the pair, which has both ends undo what they have not finished.
+func ConnectPair(ctx context.Context, source, target Endpoint, opts ssh.Options, log io.Writer) (*Pair, error) {
+	p := &Pair{}
+	var sourceConn, targetConn *Conn
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		p.sourceHost, sourceConn, err = connect(gctx, source, RoleSource, opts, log)
+		return err
+	})
+	g.Go(func() (err error) {
+		p.targetHost, targetConn, err = connect(gctx, target, RoleTarget, opts, log)
+		return err
+	})
+	err := g.Wait()
+	for _, c := range []*Conn{sourceConn, targetConn} {
+		if c != nil {
+			p.conns = append(p.conns, c)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	p.Source, p.Target = Source{sourceConn}, Target{targetConn}
+	return p, nil
+}
+
+func connect(ctx context.Context, e Endpoint, role Role, opts ssh.Options, log io.Writer) (Host, *Conn, error) {
+	host, err := Reach(ctx, e, opts, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	process, err := host.Agent(ctx)
+	if err != nil {
+		return host, nil, err
+	}
+	conn, err := Connect(ctx, process, role)
+	return host, conn, err
+}
+
+// Relay implements replicator.Relay between the pair's hosts.
+func (p *Pair) Relay(ctx context.Context, sourceSocket, targetSocket string) error {
+	a, err := p.sourceHost.DialUnix(ctx, sourceSocket)
+	if err != nil {
+		return &replicator.Error{Kind: replicator.KindPeer, Op: "connect to the stream on the source", Err: err}
+	}
+	b, err := p.targetHost.DialUnix(ctx, targetSocket)
+	if err != nil {
+		a.Close()
+		return &replicator.Error{Kind: replicator.KindPeer, Op: "connect to the stream on the target", Err: err}
+	}
+	return Relay(ctx, a, b)
+}
+
+// Close has both ends undo what they have not finished, and disconnects.
+func (p *Pair) Close() error {
+	var g errgroup.Group // one error is not to stop the other's closing
+	errs := make([]error, len(p.conns))
+	for i, c := range p.conns {
+		g.Go(func() error { errs[i] = c.Close(); return nil })
+	}
+	_ = g.Wait()
+	for _, h := range []Host{p.sourceHost, p.targetHost} {
+		if h != nil {
+			errs = append(errs, h.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,167 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"vmsync/replicator"
+)
+
+// end is a source end that answers from a script; what it is asked is real JSON
+// over real pipes.
+type end struct {
+	replicator.SourceEnd
+	inspect func(ctx context.Context) (*replicator.SourceView, error)
+	closed  chan struct{}
+	seen    chan struct{} // closed when progress has arrived
+}
+
+func (e *end) Inspect(ctx context.Context, _ replicator.InspectRequest) (*replicator.SourceView, error) {
+	return e.inspect(ctx)
+}
+
+func (e *end) Wait(_ context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
+	progress(replicator.Progress{Disk: "vda", Done: 1, Total: 2, Wire: 3})
+	<-e.seen
+	return &replicator.StreamResult{Wire: 7}, nil
+}
+
+func (e *end) Close() error {
+	close(e.closed)
+	return nil
+}
+
+// connectTo serves e in this process and connects to it.
+func connectTo(t *testing.T, e *end) (*Conn, chan error) {
+	t.Helper()
+	toAgent, fromController := io.Pipe()
+	toController, fromAgent := io.Pipe()
+	served := make(chan error, 1)
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		served <- Serve(t.Context(), toAgent, fromAgent, Ends{Source: func() replicator.SourceEnd { return e }})
+		fromAgent.Close()
+	}()
+	conn, err := Connect(t.Context(), Process{Host: "hosta", Stdin: fromController, Stdout: toController,
+		Wait: func() error { <-exited; return nil }, Kill: func() { fromController.Close() }}, RoleSource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, served
+}
+
+func TestErrorsKeepTheirKindAcrossTheConnection(t *testing.T) {
+	want := &replicator.Error{Kind: replicator.KindDiskUnfit, Domain: "vm1", Disk: "vda", Op: "look", Hint: "convert it", Err: errors.New("raw")}
+	e := &end{closed: make(chan struct{}), inspect: func(context.Context) (*replicator.SourceView, error) { return nil, want }}
+	conn, _ := connectTo(t, e)
+	defer conn.Close()
+	_, err := Source{conn}.Inspect(t.Context(), replicator.InspectRequest{Domain: "vm1"})
+	var got *replicator.Error
+	if !errors.As(err, &got) || got.Error() != want.Error() || got.Kind != want.Kind || got.Disk != "vda" || got.Hint != want.Hint {
+		t.Fatalf("got %#v", err)
+	}
+}
+
+func TestProgressArrivesWhileTheCallLasts(t *testing.T) {
+	e := &end{closed: make(chan struct{}), seen: make(chan struct{})}
+	conn, _ := connectTo(t, e)
+	defer conn.Close()
+	var seen []replicator.Progress
+	res, err := Source{conn}.Wait(t.Context(), func(p replicator.Progress) {
+		seen = append(seen, p)
+		close(e.seen)
+	})
+	if err != nil || res.Wire != 7 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if len(seen) != 1 || seen[0] != (replicator.Progress{Disk: "vda", Done: 1, Total: 2, Wire: 3}) {
+		t.Fatalf("progress %+v", seen)
+	}
+}
+
+func TestCloseInterruptsTheMethodInProgressAndThenClosesTheEnd(t *testing.T) {
+	started := make(chan struct{})
+	finished := make(chan struct{})
+	e := &end{closed: make(chan struct{}), inspect: func(ctx context.Context) (*replicator.SourceView, error) {
+		close(started)
+		<-ctx.Done()
+		time.Sleep(50 * time.Millisecond) // it takes a while to stop
+		close(finished)
+		return nil, ctx.Err()
+	}}
+	conn, served := connectTo(t, e)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-started; cancel() }()
+	if _, err := (Source{conn}).Inspect(ctx, replicator.InspectRequest{}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-e.closed
+	select {
+	case <-finished:
+	default:
+		t.Error("the end was closed while its method was still running")
+	}
+	if err := <-served; err != nil {
+		t.Errorf("agent ended with %v", err)
+	}
+}
+
+func TestAgentClosesItsEndWhenTheControllerVanishes(t *testing.T) {
+	e := &end{closed: make(chan struct{})}
+	conn, served := connectTo(t, e)
+	conn.proc.Stdin.Close() // as when the controller is killed
+	<-e.closed
+	<-served
+	if _, err := (Source{conn}).Inspect(t.Context(), replicator.InspectRequest{}); replicator.KindOf(err) != replicator.KindAgentLost {
+		t.Errorf("got %v", err)
+	}
+	conn.Close()
+}
+
+func TestWatchdogBitesOnlyInSilence(t *testing.T) {
+	bitten := make(chan struct{})
+	w := newWatchdog(100*time.Millisecond, func() { close(bitten) })
+	for range 10 {
+		w.feed()
+		select {
+		case <-bitten:
+			t.Skip("this machine stalls for longer than the test's limit")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	<-bitten
+}
+
+func TestAgentOfAnotherProtocolIsRefused(t *testing.T) {
+	a := &agent{}
+	if _, err := a.hello(t.Context(), hello{Protocol: protocol + 1, Role: RoleSource}); replicator.KindOf(err) != replicator.KindVersion {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOversizedMessageIsRefused(t *testing.T) {
+	r, w := io.Pipe()
+	l := newLines(r, io.Discard, r.Close, func() {})
+	go func() {
+		chunk := make([]byte, 1<<20)
+		for i := range chunk {
+			chunk[i] = 'x'
+		}
+		for {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}()
+	if _, err := l.Recv(); err == nil {
+		t.Fatal("accepted")
+	}
+	l.Close()
+}

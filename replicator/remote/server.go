@@ -1,0 +1,220 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/creachadair/jrpc2"
+	"github.com/creachadair/jrpc2/handler"
+
+	"vmsync/replicator"
+)
+
+// Ends makes the end that an agent serves; only the one that the controller
+// asks for is made.
+type Ends struct {
+	Source func() replicator.SourceEnd
+	Target func() replicator.TargetEnd
+}
+
+// ErrSilent means that nothing was heard from the other side for too long.
+var ErrSilent = errors.New("no sign of life from the other side")
+
+// Serve is an agent: it serves one end to the controller at the other side of
+// in and out, until the controller closes, falls silent, or ctx ends. What the
+// end began is undone or finished when Serve returns. It returns nil when the
+// controller closed in an orderly way.
+func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, ends Ends) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a := &agent{ends: ends}
+	a.closing, a.interrupt = context.WithCancel(ctx)
+	watch := newWatchdog(silence, func() { cancel(ErrSilent) })
+	defer watch.stop()
+	srv := jrpc2.NewServer(a.methods(), &jrpc2.ServerOptions{
+		AllowPush:   true,
+		Concurrency: 8, // a ping must get through while calls are in progress
+		NewContext:  func() context.Context { return ctx },
+	})
+	srv.Start(newLines(in, out, in.Close, watch.feed))
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		srv.Wait()
+		cancel(nil)
+	}()
+	<-ctx.Done()
+	srv.Stop()
+	select {
+	case <-stopped:
+	case <-time.After(silence):
+		// A handler is stuck in a call that cannot be cancelled. Closing the end is
+		// more important than waiting for it.
+	}
+	err := context.Cause(ctx)
+	if cerr := a.closeEnd(); cerr != nil {
+		return cerr
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// agent holds the one end that a controller has asked for.
+type agent struct {
+	ends Ends
+
+	// closing ends when the end is to be closed, and with it the method in progress.
+	closing   context.Context
+	interrupt context.CancelFunc
+
+	op sync.Mutex // held while a method of the end runs: they run one at a time
+
+	mu     sync.Mutex // guards the fields below
+	source replicator.SourceEnd
+	target replicator.TargetEnd
+}
+
+func (a *agent) methods() handler.Map {
+	return handler.Map{
+		methodHello: handler.New(typed(a.hello)),
+		methodPing:  handler.New(func(context.Context) error { return nil }),
+		methodClose: handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
+
+		methodInspect: handler.New(typed(func(ctx context.Context, r replicator.InspectRequest) (*replicator.SourceView, error) {
+			return withSource(ctx, a, func(ctx context.Context, s replicator.SourceEnd) (*replicator.SourceView, error) {
+				return s.Inspect(ctx, r)
+			})
+		})),
+		methodBegin: handler.New(typed(func(ctx context.Context, r replicator.BeginRequest) (*replicator.Begun, error) {
+			return withSource(ctx, a, func(ctx context.Context, s replicator.SourceEnd) (*replicator.Begun, error) { return s.Begin(ctx, r) })
+		})),
+		methodSent: handler.New(typed(func(ctx context.Context, _ struct{}) (*replicator.StreamResult, error) {
+			return withSource(ctx, a, func(ctx context.Context, s replicator.SourceEnd) (*replicator.StreamResult, error) {
+				return s.Wait(ctx, push(ctx))
+			})
+		})),
+		methodFinish: handler.New(typed(func(ctx context.Context, r finishRequest) (struct{}, error) {
+			return withSource(ctx, a, func(ctx context.Context, s replicator.SourceEnd) (struct{}, error) {
+				return struct{}{}, s.Finish(ctx, r.Drop)
+			})
+		})),
+
+		methodOpen: handler.New(typed(func(ctx context.Context, r replicator.OpenRequest) (*replicator.TargetView, error) {
+			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.TargetView, error) {
+				return t.Open(ctx, r)
+			})
+		})),
+		methodPrepare: handler.New(typed(func(ctx context.Context, r replicator.PrepareRequest) (*replicator.Prepared, error) {
+			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.Prepared, error) {
+				return t.Prepare(ctx, r)
+			})
+		})),
+		methodReceived: handler.New(typed(func(ctx context.Context, _ struct{}) (*replicator.StreamResult, error) {
+			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.StreamResult, error) {
+				return t.Wait(ctx, push(ctx))
+			})
+		})),
+		methodCommit: handler.New(typed(func(ctx context.Context, r replicator.CommitRequest) (*replicator.Committed, error) {
+			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.Committed, error) {
+				return t.Commit(ctx, r)
+			})
+		})),
+		methodSettle: handler.New(typed(func(ctx context.Context, _ struct{}) (*replicator.Settled, error) {
+			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.Settled, error) { return t.Settle(ctx) })
+		})),
+	}
+}
+
+func (a *agent) hello(_ context.Context, h hello) (hello, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	host, _ := os.Hostname()
+	switch {
+	case h.Protocol != protocol:
+		return hello{}, &replicator.Error{Kind: replicator.KindVersion, Op: "say hello",
+			Hint: "install the same release of vmsync on every host",
+			Err:  fmt.Errorf("vmsync on %s speaks protocol %d, the controller speaks %d", host, protocol, h.Protocol)}
+	case a.source != nil || a.target != nil:
+		return hello{}, errors.New("this agent has a role already")
+	case h.Role == RoleSource:
+		a.source = a.ends.Source()
+	case h.Role == RoleTarget:
+		a.target = a.ends.Target()
+	default:
+		return hello{}, fmt.Errorf("unknown role %q", h.Role)
+	}
+	return hello{Protocol: protocol, Role: h.Role}, nil
+}
+
+// closeEnd interrupts the method in progress, waits for it, and closes the end
+// once; later calls find none.
+func (a *agent) closeEnd() error {
+	a.interrupt()
+	a.op.Lock()
+	defer a.op.Unlock()
+	a.mu.Lock()
+	source, target := a.source, a.target
+	a.source, a.target = nil, nil
+	a.mu.Unlock()
+	switch {
+	case source != nil:
+		return source.Close()
+	case target != nil:
+		return target.Close()
+	}
+	return nil
+}
+
+var errNoRole = errors.New("this agent has no such role, or is closing")
+
+// enter begins a method of the end; leave ends it.
+func (a *agent) enter(ctx context.Context) (_ context.Context, leave func()) {
+	a.op.Lock()
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(a.closing, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		a.op.Unlock()
+	}
+}
+
+func withSource[T any](ctx context.Context, a *agent, f func(context.Context, replicator.SourceEnd) (T, error)) (T, error) {
+	ctx, leave := a.enter(ctx)
+	defer leave()
+	a.mu.Lock()
+	s := a.source
+	a.mu.Unlock()
+	if s == nil {
+		var zero T
+		return zero, errNoRole
+	}
+	return f(ctx, s)
+}
+
+func withTarget[T any](ctx context.Context, a *agent, f func(context.Context, replicator.TargetEnd) (T, error)) (T, error) {
+	ctx, leave := a.enter(ctx)
+	defer leave()
+	a.mu.Lock()
+	t := a.target
+	a.mu.Unlock()
+	if t == nil {
+		var zero T
+		return zero, errNoRole
+	}
+	return f(ctx, t)
+}
+
+// push sends progress to the controller. Progress that cannot be sent is not
+// missed: the call it belongs to fails for the same reason.
+func push(ctx context.Context) func(replicator.Progress) {
+	srv := jrpc2.ServerFromContext(ctx)
+	return func(p replicator.Progress) { _ = srv.Notify(ctx, methodProgress, p) }
+}

@@ -1,0 +1,306 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"vmsync/internal/event"
+)
+
+// Request says what to replicate.
+type Request struct {
+	Domain       string // name or UUID on the source
+	SourceHost   string // as the user named it, for people
+	TargetHost   string // as the user named it, for people
+	TargetDomain string // empty: the source's name
+	Store        string // absolute path on the target
+	Compress     string // see spec.Serve
+	Options      Options
+}
+
+// Relay moves a stream from a unix socket on the source to one on the target
+// and returns when both directions have ended or ctx is done.
+type Relay func(ctx context.Context, sourceSocket, targetSocket string) error
+
+// Sync replicates once. Both ends must be fresh; Sync closes neither. It
+// returns a summary only when the new state is durable on the target. An error
+// after that moment (a checkpoint that could not be deleted, a domain that could
+// not be defined) comes with the summary.
+func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay Relay, out event.Sink) (*event.Summary, error) {
+	r := &run{req: req, src: src, dst: dst, relay: relay, out: out, start: time.Now()}
+	for _, step := range []struct {
+		phase event.Phase
+		do    func(context.Context) error
+	}{
+		{event.PhaseInspect, r.look},
+		{event.PhaseBegin, r.begin},
+		{event.PhaseTransfer, r.transfer},
+		{event.PhaseCommit, r.commit},
+	} {
+		if err := Phase(out, step.phase, func() error { return step.do(ctx) }); err != nil {
+			return nil, err
+		}
+	}
+	err := Phase(out, event.PhaseFinish, func() error { return r.finish(ctx) })
+	r.sum.Duration = time.Since(r.start)
+	return r.sum, err
+}
+
+// run is one replication on its way.
+type run struct {
+	req   Request
+	src   SourceEnd
+	dst   TargetEnd
+	relay Relay
+	out   event.Sink
+	start time.Time
+
+	source   *SourceView
+	target   *TargetView
+	plan     *Plan
+	prepared *Prepared
+	begun    *Begun
+	sent     *StreamResult
+	sum      *event.Summary
+}
+
+// Phase runs one phase of a run and tells of it.
+func Phase(out event.Sink, phase event.Phase, do func() error) error {
+	start := time.Now()
+	out.Emit(event.PhaseStarted{Phase: phase})
+	err := do()
+	if err == nil {
+		out.Emit(event.PhaseFinished{Phase: phase, Duration: time.Since(start)})
+	}
+	return err
+}
+
+// look inspects both ends and makes the plan.
+func (r *run) look(ctx context.Context) (err error) {
+	if r.source, err = r.src.Inspect(ctx, InspectRequest{Domain: r.req.Domain}); err != nil {
+		return err
+	}
+	r.notices("source", r.source.Cleaned)
+	if r.req.TargetDomain == "" {
+		r.req.TargetDomain = r.source.Name
+	}
+	if r.target, err = r.dst.Open(ctx, OpenRequest{Store: r.req.Store, TargetDomain: r.req.TargetDomain}); err != nil {
+		return err
+	}
+	r.notices("target", r.target.Cleaned)
+	for _, w := range slices.Concat(r.source.Warnings, r.target.Warnings) {
+		r.out.Emit(event.Warning{Message: w})
+	}
+	if r.source.HostID == r.target.HostID && r.req.TargetDomain == r.source.Name {
+		return &Error{Kind: KindUsage, Domain: r.source.Name, Op: "compare both ends",
+			Hint: "give the replica another name with --target-domain",
+			Err:  errors.New("source and target are the same host")}
+	}
+	if r.plan, err = Decide(r.source, r.target, r.req.Options); err != nil {
+		return err
+	}
+	for _, l := range r.plan.LeftOut {
+		if l.Notable {
+			r.out.Emit(event.Warning{Message: fmt.Sprintf("disk %s is not replicated: %s", l.Name, l.Reason), Disk: l.Name})
+		}
+	}
+	return nil
+}
+
+func (r *run) notices(end string, lines []string) {
+	for _, l := range lines {
+		r.out.Emit(event.Notice{Message: end + ": cleaned up after an earlier run: " + l})
+	}
+}
+
+// begin prepares the target and opens the backup on the source. Where the
+// parent's bitmaps turn out to be unusable it starts over with whole disks.
+func (r *run) begin(ctx context.Context) error {
+	err := r.tryBegin(ctx)
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != KindCheckpointInconsistent || r.plan.Kind() == "full" {
+		return err
+	}
+	why := fmt.Sprintf("the dirty bitmaps of checkpoint %s are gone or damaged (qemu was killed, or the image was replaced)", r.plan.Parent)
+	r.out.Emit(event.Warning{Message: why + "; sending whole disks", Disk: e.Disk})
+	r.plan = r.plan.WithoutParent(why)
+	return r.tryBegin(ctx)
+}
+
+func (r *run) tryBegin(ctx context.Context) (err error) {
+	for _, d := range r.plan.Disks {
+		if !d.Incremental {
+			r.out.Emit(event.Notice{Message: fmt.Sprintf("disk %s: full copy (%s)", d.Name, d.Reason)})
+		}
+	}
+	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent}
+	begin := BeginRequest{Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent, Forget: r.plan.Forget, Compress: r.req.Compress}
+	for _, d := range r.plan.Disks {
+		prepare.Disks = append(prepare.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental})
+		b := BeginDisk{Name: d.Name}
+		if d.Incremental {
+			b.Parent = r.plan.Parent
+		}
+		begin.Disks = append(begin.Disks, b)
+	}
+	r.prepared, err = r.dst.Prepare(ctx, prepare)
+	if err != nil {
+		return err
+	}
+	if r.begun, err = r.src.Begin(ctx, begin); err != nil {
+		return err
+	}
+	if r.begun.Warning != "" {
+		r.out.Emit(event.Warning{Message: r.begun.Warning})
+	}
+	return r.sameDisks()
+}
+
+// sameDisks checks that what the source exports is what the target prepared for.
+func (r *run) sameDisks() error {
+	for i, d := range r.plan.Disks {
+		if i >= len(r.begun.Disks) || r.begun.Disks[i] != (BegunDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental}) {
+			return &Error{Kind: KindChanged, Domain: r.source.Name, Disk: d.Name, Op: "compare the export with the plan",
+				Hint: "run the sync again",
+				Err:  errors.New("the disk changed (resized, or plugged) while the run began")}
+		}
+	}
+	return nil
+}
+
+// transfer moves the stream and waits for both ends to agree on it.
+//
+// When one end fails the others see no more than a closed connection, and end as
+// well. What the failing end has to say is the best error, so it gets some time
+// before the rest is cancelled.
+func (r *run) transfer(ctx context.Context) error {
+	parts, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var received *StreamResult
+	var sourceErr, targetErr, relayErr error
+	failed := func(err error) {
+		if err != nil {
+			time.AfterFunc(lastWords, cancel)
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		r.sent, sourceErr = r.src.Wait(parts, func(p Progress) { r.out.Emit(event.Progress(p)) })
+		failed(sourceErr)
+	})
+	wg.Go(func() {
+		received, targetErr = r.dst.Wait(parts, func(Progress) {})
+		failed(targetErr)
+	})
+	wg.Go(func() {
+		relayErr = r.relay(parts, r.begun.Socket, r.prepared.Socket)
+		failed(relayErr)
+	})
+	wg.Wait()
+	if sourceErr != nil || targetErr != nil {
+		return chooseError(ctx, sourceErr, targetErr, relayErr)
+	}
+	// Both ends are done and agree, or they are not: how the relay ended is no matter.
+	if err := agree(r.sent, received); err != nil {
+		return &Error{Kind: KindStream, Domain: r.source.Name, Op: "compare both ends' digests",
+			Hint: "run the sync again; if this repeats, suspect memory or the network path", Err: err}
+	}
+	return nil
+}
+
+// lastWords is how long the parts of a transfer go on once one has failed.
+const lastWords = 10 * time.Second
+
+// chooseError picks the error that says most about why a transfer failed: when
+// one end breaks, the others see no more than a closed connection.
+func chooseError(ctx context.Context, errs ...error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	best, rank := error(nil), -1
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		n := 1
+		var e *Error
+		switch {
+		case errors.Is(err, context.Canceled):
+			n = 0
+		case errors.As(err, &e) && e.Kind != KindPeer:
+			n = 2
+		}
+		if n > rank {
+			best, rank = err, n
+		}
+	}
+	return best
+}
+
+// agree checks that both ends saw the same stream.
+func agree(sent, received *StreamResult) error {
+	byName := func(a, b DiskResult) int { return strings.Compare(a.Name, b.Name) }
+	if !slices.Equal(slices.SortedFunc(slices.Values(sent.Disks), byName), slices.SortedFunc(slices.Values(received.Disks), byName)) {
+		return fmt.Errorf("source sent %+v, target received %+v", sent.Disks, received.Disks)
+	}
+	return nil
+}
+
+// commit makes the state durable.
+func (r *run) commit(ctx context.Context) error {
+	committed, err := r.dst.Commit(ctx, r.commitRequest())
+	if err != nil {
+		return err
+	}
+	r.sum = r.summary(committed)
+	return nil
+}
+
+// finish lets the source go on without the old checkpoint, then settles the
+// target. Neither keeps the other from being tried.
+func (r *run) finish(ctx context.Context) error {
+	stored := func(end string, err error) error {
+		if err != nil {
+			err = fmt.Errorf("state %s is stored, but the %s could not be settled: %w", r.sum.State, end, err)
+		}
+		return err
+	}
+	err := stored("source", r.src.Finish(ctx, r.plan.Drop))
+	settled, serr := r.dst.Settle(ctx)
+	if serr == nil {
+		for _, w := range settled.Warnings {
+			r.out.Emit(event.Warning{Message: w})
+		}
+	}
+	return errors.Join(err, stored("target", serr))
+}
+
+func (r *run) commitRequest() CommitRequest {
+	c := CommitRequest{Time: r.begun.Time, Consistency: r.begun.Consistency, Frozen: r.begun.Frozen,
+		SourceDomain: r.source.Name, SourceUUID: r.source.UUID, SourceHost: r.req.SourceHost, SourceHostID: r.source.HostID,
+		DomainXML: r.begun.DomainXML, Disks: r.sent.Disks}
+	for _, l := range r.plan.LeftOut {
+		c.LeftOut = append(c.LeftOut, l.Name)
+	}
+	return c
+}
+
+func (r *run) summary(c *Committed) *event.Summary {
+	s := &event.Summary{Domain: r.source.Name, State: c.State, Kind: r.plan.Kind(),
+		Consistency: string(r.begun.Consistency), SentBytes: r.sent.Wire, Frozen: r.begun.Frozen}
+	for _, d := range r.sent.Disks {
+		kind := event.KindFull
+		if slices.ContainsFunc(r.plan.Disks, func(p PlanDisk) bool { return p.Name == d.Name && p.Incremental }) {
+			kind = event.KindIncremental
+		}
+		s.Disks = append(s.Disks, event.DiskSummary{Disk: d.Name, Kind: kind, ChangedBytes: d.DataBytes + d.ZeroBytes, ZeroBytes: d.ZeroBytes})
+		s.ChangedBytes += d.DataBytes + d.ZeroBytes
+		s.ZeroBytes += d.ZeroBytes
+	}
+	return s
+}

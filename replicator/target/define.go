@@ -1,0 +1,115 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/google/uuid"
+
+	"vmsync/internal/domainxml"
+	"vmsync/internal/libvirt"
+	"vmsync/internal/store"
+	"vmsync/replicator"
+)
+
+// refuseForeign refuses a domain on the target that has the replica's name but
+// is not the replica.
+func (t *Target) refuseForeign(ctx context.Context) error {
+	const op = "look at the replica's domain"
+	dom, err := t.virt.Lookup(ctx, t.domain)
+	if errors.Is(err, libvirt.ErrNoDomain) {
+		return nil
+	}
+	var xml string
+	if err == nil {
+		xml, err = dom.XML(ctx, libvirt.Portable)
+	}
+	if err != nil {
+		return t.fail(replicator.KindUnreachable, op, "", "is libvirtd healthy on the target?", err)
+	}
+	doc, err := domainxml.Parse(xml)
+	if err != nil {
+		return t.fail(replicator.KindOther, op, "", "", err)
+	}
+	if mark, ok := doc.Mark(); ok && mark.Pair == t.manifest.Pair {
+		return nil
+	}
+	return t.fail(replicator.KindOtherMachine, op, "",
+		"give the replica another name with --target-domain, or undefine that domain if it is not needed",
+		errors.New("the target has a domain of this name that is not a replica of this store"))
+}
+
+// chooseUUID keeps the source's UUID where it is free on the target.
+func (t *Target) chooseUUID(ctx context.Context) (string, error) {
+	want := t.manifest.Source.UUID
+	dom, err := t.virt.Lookup(ctx, want)
+	switch {
+	case errors.Is(err, libvirt.ErrNoDomain):
+		return want, nil
+	case err != nil:
+		return "", err
+	case dom.Name == t.domain:
+		return want, nil
+	}
+	return uuid.NewString(), nil
+}
+
+// define defines the replica's domain over run overlays, shut off and without
+// autostart.
+func (t *Target) define(ctx context.Context, run []store.RunOverlay) error {
+	const op = "define the replica's domain"
+	xml, err := t.replicaXML(run)
+	if err != nil {
+		return t.fail(replicator.KindDefine, op, "", "", err)
+	}
+	dom, err := t.virt.Define(ctx, xml)
+	if err == nil {
+		// A replica that starts by itself when its host boots would run beside its source.
+		err = dom.SetAutostart(ctx, false)
+	}
+	if err != nil {
+		return t.fail(replicator.KindDefine, op, "", "the replica's data is stored; see what libvirt on the target is missing", err)
+	}
+	return nil
+}
+
+// replicaXML makes the replica's definition from the source's, changing only
+// what must differ.
+func (t *Target) replicaXML(run []store.RunOverlay) (string, error) {
+	head := t.manifest.Head()
+	b, err := os.ReadFile(t.folder.Path(head.DomainXML))
+	if err != nil {
+		return "", err
+	}
+	doc, err := domainxml.Parse(string(b))
+	if err != nil {
+		return "", err
+	}
+	doc.SetName(t.domain)
+	doc.SetUUID(t.manifest.TargetUUID)
+	replicated := map[string]bool{}
+	for _, r := range run {
+		replicated[r.Disk] = true
+		if err := doc.UseImage(r.Disk, t.folder.Path(r.Image)); err != nil {
+			return "", err
+		}
+	}
+	for _, d := range doc.Disks() {
+		switch {
+		case replicated[d.Name]:
+		case d.Removable():
+			if _, err := os.Stat(d.Path); err != nil && d.HasSource {
+				if err := doc.Eject(d.Name); err != nil {
+					return "", fmt.Errorf("drive %s: %w", d.Name, err)
+				}
+			}
+		default:
+			doc.RemoveDisk(d.Name)
+		}
+	}
+	doc.SetMark(domainxml.Mark{Role: string(t.manifest.Role), Pair: t.manifest.Pair, Store: t.folder.Dir(),
+		SourceHost: t.manifest.Source.Host, Checkpoint: head.Checkpoint, Time: head.Time})
+	return doc.String()
+}

@@ -1,0 +1,156 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"vmsync/internal/qemu"
+	"vmsync/internal/store"
+	"vmsync/nbdproxy/spec"
+	"vmsync/replicator"
+	"vmsync/replicator/dataplane"
+)
+
+// clients is how many connections vmsync-nbd may make to each qemu-nbd.
+const clients = 8
+
+// Prepare implements replicator.TargetEnd.
+func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ *replicator.Prepared, err error) {
+	if t.prep != nil {
+		if err := t.discard(); err != nil {
+			return nil, err
+		}
+	}
+	// The generation is spent before anything bears its name, here or on the source.
+	if req.Generation < t.manifest.LastGeneration {
+		return nil, fmt.Errorf("generation %d was given out before", req.Generation)
+	}
+	t.manifest.LastGeneration = req.Generation
+	if err := t.folder.Save(t.manifest); err != nil {
+		return nil, t.storeError("reserve a generation", "", err)
+	}
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	t.prep = &preparation{req: req, cancel: cancel,
+		dir: filepath.Join(runRoot, fmt.Sprintf("%s-%d", t.manifest.Pair, req.Generation))}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.discard())
+		}
+	}()
+	if err := os.MkdirAll(t.prep.dir, 0o700); err != nil {
+		return nil, t.fail(replicator.KindOther, "make a folder for sockets", "", "", err)
+	}
+	doc := spec.Apply{Version: spec.Version, Domain: req.Domain, Checkpoint: req.Checkpoint, Parent: req.Parent,
+		Listen: filepath.Join(t.prep.dir, "apply.sock")}
+	for _, d := range req.Disks {
+		server, err := t.prepareDisk(ctx, run, d)
+		if err != nil {
+			return nil, t.storeError("prepare an image", d.Name, err)
+		}
+		doc.Disks = append(doc.Disks, spec.ApplyDisk{Name: d.Name, Socket: server.Socket, Export: server.Name, Incremental: d.Incremental, Size: d.Size})
+	}
+	t.prep.session, err = dataplane.Start(ctx, t.program, dataplane.Apply, doc)
+	if err == nil {
+		err = t.prep.session.Ready(ctx)
+	}
+	if err != nil {
+		return nil, t.fail(replicator.KindOther, "start vmsync-nbd on the target", "", "", err)
+	}
+	return &replicator.Prepared{Socket: doc.Listen}, nil
+}
+
+// prepareDisk makes a disk's new image and serves it.
+func (t *Target) prepareDisk(ctx, run context.Context, d replicator.PrepareDisk) (qemu.Export, error) {
+	name := store.ImageName(d.Name, t.prep.req.Generation)
+	t.prep.images = append(t.prep.images, name)
+	path := t.folder.Path(name)
+	var err error
+	if d.Incremental {
+		base := t.headDisk(d.Name)
+		if base == nil {
+			return qemu.Export{}, errors.New("the store has no such disk to build on")
+		}
+		err = qemu.CreateOverlay(ctx, path, filepath.Base(base.Top()), d.Size)
+	} else {
+		err = qemu.Create(ctx, path, d.Size)
+	}
+	if err == nil {
+		err = t.own(path, 0o640)
+	}
+	if err != nil {
+		return qemu.Export{}, err
+	}
+	e := qemu.Export{Image: path, Socket: filepath.Join(t.prep.dir, d.Name+".sock"), Name: d.Name, Clients: clients}
+	server, err := qemu.Serve(ctx, run, e)
+	if err != nil {
+		return qemu.Export{}, err
+	}
+	t.prep.servers = append(t.prep.servers, server)
+	return e, nil
+}
+
+// headDisk finds a disk of the head.
+func (t *Target) headDisk(name string) *store.Disk {
+	head := t.manifest.Head()
+	if head == nil {
+		return nil
+	}
+	for i := range head.Disks {
+		if head.Disks[i].Name == name {
+			return &head.Disks[i]
+		}
+	}
+	return nil
+}
+
+// own gives an image to root and qemu's group, so that a domain whose host has
+// libvirt's dynamic ownership switched off can read it too, and nobody else.
+func (t *Target) own(path string, mode os.FileMode) error {
+	if err := os.Chmod(path, mode); err != nil {
+		return err
+	}
+	return os.Chown(path, 0, t.qemuGID)
+}
+
+// storeError tells a full file system from other failures of the store.
+func (t *Target) storeError(op, disk string, err error) error {
+	kind, hint := replicator.KindStore, "see the error; the replica is as it was"
+	if isNoSpace(err) {
+		kind, hint = replicator.KindNoSpace, t.freeSpaceHint()
+	}
+	return t.fail(kind, op, disk, hint, err)
+}
+
+func (t *Target) freeSpaceHint() string {
+	return fmt.Sprintf("free space on the file system of %s; the replica there is as it was", t.folder.Dir())
+}
+
+// stop ends the children and removes their sockets. Images are closed and
+// consistent when it returns nil.
+func (p *preparation) stop() error {
+	p.session.Stop()
+	var errs []error
+	for _, s := range p.servers {
+		errs = append(errs, s.Stop())
+	}
+	p.session, p.servers = nil, nil
+	p.cancel()
+	return errors.Join(append(errs, os.RemoveAll(p.dir))...)
+}
+
+// discard undoes a Prepare. Images that are thrown away need not be closed well.
+func (t *Target) discard() error {
+	p := t.prep
+	t.prep, t.received = nil, nil
+	if p.session != nil {
+		p.session.Stop()
+	}
+	for _, s := range p.servers {
+		s.Kill()
+	}
+	p.cancel()
+	return errors.Join(os.RemoveAll(p.dir), t.folder.Remove(p.images...))
+}

@@ -1,0 +1,204 @@
+// Package target is the target end of a replication: it keeps a replica's
+// folder in a store, receives a stream into fresh images, makes it the head, and
+// keeps the libvirt domain that boots it defined.
+//
+// The domain never uses an image of a state. It uses run overlays: throw-away
+// images over the head, so that starting the replica, on purpose or by mistake,
+// changes no state, and so that it can be told afterwards that it was started.
+//
+// The package must never touch what the manifest lists but by merging an overlay
+// into its base while the head is read through both, and never overwrite a
+// replica that runs or was run.
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"vmsync/internal/libvirt"
+	"vmsync/internal/qemu"
+	"vmsync/internal/store"
+	"vmsync/nbdproxy/spec"
+	"vmsync/replicator"
+	"vmsync/replicator/dataplane"
+)
+
+// runRoot is where the sockets of a run live; nobody but root may enter it.
+const runRoot = "/run/vmsync/target"
+
+// Target implements replicator.TargetEnd on this host. Make one with [New] for
+// each run.
+type Target struct {
+	program string // vmsync-nbd
+	virt    *libvirt.Conn
+	qemuGID int    // group that qemu runs as; -1: libvirt leaves owners alone
+	domain  string // the replica's name
+
+	folder   *store.Folder
+	manifest *store.Manifest
+
+	// prep is what Prepare made and Commit has not taken yet.
+	prep *preparation
+	// received is what the data plane reported.
+	received *replicator.StreamResult
+}
+
+var _ replicator.TargetEnd = (*Target)(nil)
+
+// preparation is the state of one Prepare.
+type preparation struct {
+	req     replicator.PrepareRequest
+	dir     string   // of its sockets
+	images  []string // made for it, relative to the folder; same order as req.Disks
+	servers []*qemu.Server
+	session *dataplane.Session
+	// ctx outlives the call that made it; cancel ends the children.
+	cancel context.CancelFunc
+}
+
+// New makes the target end of this host.
+func New() *Target { return &Target{} }
+
+// fail makes an error about the replica.
+func (t *Target) fail(kind string, op, disk, hint string, err error) error {
+	return &replicator.Error{Kind: kind, Domain: t.domain, Disk: disk, Op: op, Hint: hint, Err: err}
+}
+
+// Open implements replicator.TargetEnd.
+func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replicator.TargetView, error) {
+	t.domain = req.TargetDomain
+	if err := t.havePrograms(); err != nil {
+		return nil, err
+	}
+	if err := t.openStore(req); err != nil {
+		return nil, err
+	}
+	virt, err := libvirt.Open(ctx)
+	if err != nil {
+		return nil, t.fail(replicator.KindUnreachable, "connect to libvirt on the target", "", "is libvirtd running there?", err)
+	}
+	t.virt = virt
+	host, err := virt.Host(ctx)
+	if err != nil {
+		return nil, t.fail(replicator.KindUnreachable, "ask libvirt on the target about its host", "", "", err)
+	}
+	t.qemuGID = host.QemuGID
+	if err := t.refuseForeign(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.refuseUsed(ctx); err != nil {
+		return nil, err
+	}
+	view := &replicator.TargetView{Pair: t.manifest.Pair, HostID: host.UUID, Folder: t.folder.Dir(),
+		UUID: t.manifest.Source.UUID, LastUsed: t.manifest.LastGeneration}
+	if view.Cleaned, view.Warnings, err = t.recover(ctx); err != nil {
+		return nil, err
+	}
+	if head := t.manifest.Head(); head != nil {
+		view.Head = &replicator.Head{Generation: head.Generation, Checkpoint: head.Checkpoint, Time: head.Time}
+		for _, d := range head.Disks {
+			view.Head.Disks = append(view.Head.Disks, replicator.HeadDisk{Name: d.Name, Size: d.Size})
+		}
+	}
+	return view, nil
+}
+
+// havePrograms looks for what a run needs before anything is begun.
+func (t *Target) havePrograms() (err error) {
+	if t.program, err = dataplane.Program(); err != nil {
+		return err
+	}
+	for _, program := range []string{qemu.ImgProgram, qemu.NBDProgram} {
+		if _, err := exec.LookPath(program); err != nil {
+			return t.missing(program, "install it (Debian's package is qemu-utils)")
+		}
+	}
+	return nil
+}
+
+func (t *Target) missing(program, fix string) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "the target"
+	}
+	return t.fail(replicator.KindProgramMissing, "look for programs on the target", "", fix+" on "+host,
+		fmt.Errorf("%s is not installed on %s", program, host))
+}
+
+func (t *Target) openStore(req replicator.OpenRequest) error {
+	const op = "open the store"
+	if !filepath.IsAbs(req.Store) {
+		return t.fail(replicator.KindUsage, op, "", "give --store an absolute path on the target", fmt.Errorf("%q is relative", req.Store))
+	}
+	folder, err := store.Lock(filepath.Clean(req.Store), req.TargetDomain)
+	switch {
+	case errors.Is(err, store.ErrBusy):
+		return t.fail(replicator.KindBusy, op, "", "wait for it to end", &replicator.BusyError{What: err.Error()})
+	case err != nil:
+		return t.fail(replicator.KindStore, op, "", "the store must be a folder on the target that root can write to; see --store", err)
+	}
+	t.folder = folder
+	t.manifest, err = folder.Load()
+	if errors.Is(err, fs.ErrNotExist) {
+		t.manifest, err = folder.Create(req.TargetDomain)
+	}
+	if err != nil {
+		return t.fail(replicator.KindStore, op, "", "nothing was changed", err)
+	}
+	return nil
+}
+
+// Wait implements replicator.TargetEnd.
+func (t *Target) Wait(ctx context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
+	if t.prep == nil {
+		return nil, errors.New("wait called before prepare")
+	}
+	disks, wire, err := t.prep.session.Wait(ctx, func(e spec.Event) {
+		progress(replicator.Progress{Disk: e.Disk, Done: e.Done, Total: e.Total, Wire: e.Wire})
+	})
+	if err != nil {
+		return nil, t.streamError(err)
+	}
+	t.received = &replicator.StreamResult{Wire: wire}
+	for _, d := range disks {
+		t.received.Disks = append(t.received.Disks, replicator.DiskResult(d))
+	}
+	return t.received, nil
+}
+
+// streamError adds to what the data plane says which replica it is about, and
+// what to do.
+func (t *Target) streamError(err error) error {
+	var e *replicator.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	e.Domain = t.domain
+	switch e.Kind {
+	case replicator.KindNoSpace:
+		e.Hint = t.freeSpaceHint()
+	case replicator.KindTarget, replicator.KindStream, replicator.KindPeer:
+		e.Hint = "run the sync again; the replica is as it was"
+	}
+	return e
+}
+
+// Close implements replicator.TargetEnd.
+func (t *Target) Close() error {
+	var errs []error
+	if t.prep != nil {
+		errs = append(errs, t.discard())
+	}
+	if t.virt != nil {
+		t.virt.Close()
+	}
+	if t.folder != nil {
+		errs = append(errs, t.folder.Unlock())
+	}
+	return errors.Join(errs...)
+}

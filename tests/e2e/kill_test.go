@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vmsync/tests/lab"
+)
+
+// busyMachine has enough incompressible data on hosta that a copy over a slow
+// link can be interrupted in its middle.
+func busyMachine(t *testing.T) *lab.Machine {
+	t.Helper()
+	m := machine(t, qcow2("vda", 256*mib), qcow2("vdb", 128*mib))
+	randomData(t, m, "vda", 4*mib, 24*mib)
+	randomData(t, m, "vdb", 0, 8*mib)
+	return m
+}
+
+// randomData writes bytes that do not compress through the machine.
+func randomData(t *testing.T, m *lab.Machine, disk string, offset, length int64) {
+	t.Helper()
+	b := make([]byte, length)
+	rng := rand.NewChaCha8([32]byte{1, byte(offset >> 20)})
+	rng.Read(b)
+	const file = "/var/tmp/random.bin"
+	if err := m.Host().WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.QemuIO(t.Context(), disk, "write -q -s "+file+" "+num(offset)+" "+num(length)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.QemuIO(t.Context(), disk, "flush"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Host().Run(t.Context(), "rm", file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// slowly makes hosta's link slow for the rest of the test.
+func slowly(t *testing.T) {
+	t.Helper()
+	setLink(t, hosta, lab.Link{Rate: 40e6})
+	t.Cleanup(func() { setLink(t, hosta, lab.Link{}) })
+}
+
+// midCopy starts a sync over a slow link and returns when it is in the middle
+// of its transfer.
+func midCopy(t *testing.T, m *lab.Machine) *running {
+	t.Helper()
+	slowly(t)
+	r := start(t, hostb, fromTarget(m.Name())...)
+	eventually(t, "a megabyte has arrived", func() bool {
+		for _, img := range listFiles(t, hostb, storeDir+"/"+m.Name()+"/disks") {
+			st, err := os.Stat(img)
+			if err == nil && st.Sys().(*syscall.Stat_t).Blocks*512 > 2*mib && strings.Contains(img, "vd") {
+				return true
+			}
+		}
+		return false
+	})
+	return r
+}
+
+// TestKilledInTheMiddle kills one process of a sync with SIGKILL in the middle of
+// a first copy and of a later one, and runs the sync again.
+func TestKilledInTheMiddle(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		on      func() *lab.Host
+		process string // of its command line
+	}{
+		{"vmsync", func() *lab.Host { return hostb }, "vmsync sync"},
+		{"vmsync-nbd on the source", func() *lab.Host { return hosta }, "vmsync-nbd serve"},
+		{"vmsync-nbd on the target", func() *lab.Host { return hostb }, "vmsync-nbd apply"},
+		{"agent on the source", func() *lab.Host { return hosta }, "vmsync agent"},
+		{"agent on the target", func() *lab.Host { return hostb }, "vmsync agent"},
+		{"qemu-nbd on the target", func() *lab.Host { return hostb }, "qemu-nbd"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := busyMachine(t)
+			killIn(t, c.on(), c.process, midCopy(t, m))
+			if mf := manifest(t, m.Name()); mf != nil && mf.Head() != nil {
+				t.Fatalf("a state is listed after half a copy: %+v", mf.Head())
+			}
+			setLink(t, hosta, lab.Link{})
+			sync(t, m.Name())
+			sameAsSource(t, m, "vda", "vdb")
+			onlyPlainImages(t, m.Name())
+			nothingLeft(t, m)
+
+			before := head(t, m.Name())
+			randomData(t, m, "vda", 64*mib, 16*mib)
+			killIn(t, c.on(), c.process, midCopy(t, m))
+			if after := head(t, m.Name()); after.ID != before.ID {
+				t.Fatalf("head went from %s to %s by half a copy", before.ID, after.ID)
+			}
+			setLink(t, hosta, lab.Link{})
+			if s := sync(t, m.Name()); s.Kind != "incremental" || s.ChangedBytes != 16*mib {
+				t.Errorf("%+v", s)
+			}
+			sameAsSource(t, m, "vda", "vdb")
+			onlyPlainImages(t, m.Name())
+			nothingLeft(t, m)
+		})
+	}
+}
+
+func killIn(t *testing.T, h *lab.Host, process string, r *running) {
+	t.Helper()
+	pids, err := h.Pids(t.Context(), process)
+	if err != nil || len(pids) == 0 {
+		t.Fatalf("no process %q on %s: %v", process, h.Name(), err)
+	}
+	for _, pid := range pids {
+		if err := h.Kill(t.Context(), pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o := r.wait(); o.code == 0 {
+		t.Fatalf("the sync succeeded without %s", process)
+	}
+}
+
+func TestCutLinkInTheMiddle(t *testing.T) {
+	m := busyMachine(t)
+	r := midCopy(t, m)
+	began := time.Now()
+	plug(t, hosta, false)
+	t.Cleanup(func() { plug(t, hosta, true) })
+	o := r.wait()
+	if o.code != 1 {
+		t.Fatalf("exit code %d: %+v", o.code, o.events)
+	}
+	t.Logf("noticed after %v: %+v", time.Since(began).Round(time.Second), o.find("error"))
+	// The source's side must have cleaned up by itself: nobody can reach it.
+	eventually(t, "the source ended its side", func() bool {
+		pids, err := hosta.Pids(t.Context(), "vmsync")
+		return err == nil && len(pids) == 0
+	})
+	if out, err := hosta.Run(t.Context(), "virsh", "domjobinfo", m.Name()); err == nil && !strings.Contains(out, "None") {
+		t.Errorf("the backup job is still open: %s", out)
+	}
+	plug(t, hosta, true)
+	setLink(t, hosta, lab.Link{})
+	sync(t, m.Name())
+	sameAsSource(t, m, "vda", "vdb")
+	onlyPlainImages(t, m.Name())
+	nothingLeft(t, m)
+}
+
+func TestShortOutageIsSurvived(t *testing.T) {
+	m := busyMachine(t)
+	r := midCopy(t, m)
+	plug(t, hosta, false)
+	time.Sleep(10 * time.Second)
+	plug(t, hosta, true)
+	setLink(t, hosta, lab.Link{})
+	succeeded(t, r.wait())
+	sameAsSource(t, m, "vda", "vdb")
+	nothingLeft(t, m)
+}
+
+// TestKilledAtEveryStep kills an end at each of its named steps.
+func TestKilledAtEveryStep(t *testing.T) {
+	for _, c := range []struct {
+		on    func() *lab.Host
+		point string
+	}{
+		{func() *lab.Host { return hosta }, "source-after-freeze"},
+		{func() *lab.Host { return hosta }, "source-after-begin"},
+		{func() *lab.Host { return hosta }, "source-after-thaw"},
+		{func() *lab.Host { return hosta }, "source-before-finish"},
+		{func() *lab.Host { return hosta }, "source-before-drop"},
+		{func() *lab.Host { return hostb }, "target-before-commit"},
+		{func() *lab.Host { return hostb }, "target-after-commit"},
+		{func() *lab.Host { return hostb }, "target-before-merge"},
+		{func() *lab.Host { return hostb }, "target-after-merge"},
+		{func() *lab.Host { return hostb }, "target-before-sweep"},
+	} {
+		t.Run(c.point, func(t *testing.T) {
+			m := machine(t, qcow2("vda", 128*mib))
+			dirty(t, m, "vda", 0, 8*mib, 1)
+			sync(t, m.Name())
+			before, old := head(t, m.Name()), copyOf(t, m, "vda")
+			dirty(t, m, "vda", 4*mib, 8*mib, 2)
+			withFault(t, c.on(), c.point+"=kill")
+			if o := trySync(t, m.Name()); o.code == 0 {
+				t.Fatalf("nothing was killed: %+v", o.events)
+			}
+			withoutFault(t, c.on())
+			// Whatever died, the head is a whole state: the old one or the new one.
+			if head(t, m.Name()).ID == before.ID {
+				identical(t, "raw", old, topImage(t, m.Name(), "vda"))
+			} else {
+				sameAsSource(t, m, "vda")
+			}
+			dirty(t, m, "vda", 32*mib, mib, 3)
+			if s := sync(t, m.Name()); s.Kind != "incremental" {
+				t.Errorf("%+v", s)
+			}
+			sameAsSource(t, m, "vda")
+			onlyPlainImages(t, m.Name())
+			nothingLeft(t, m)
+		})
+	}
+}
