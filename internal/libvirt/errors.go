@@ -49,6 +49,15 @@ type Error struct {
 
 // Error says what failed and with which words of libvirt.
 func (e *Error) Error() string {
+	if e.Domain == "" {
+		return e.Op + ": " + e.Text()
+	}
+	return fmt.Sprintf("%s (domain %s): %s", e.Op, e.Domain, e.Text())
+}
+
+// Text is libvirt's words alone, for a caller that says by itself what it was doing
+// to which domain.
+func (e *Error) Text() string {
 	text := e.Err.Error()
 	if raw, ok := errors.AsType[lv.Error](e.Err); ok {
 		text = raw.Message
@@ -56,10 +65,7 @@ func (e *Error) Error() string {
 	if e.Kind == ErrDisconnected || e.Kind == ErrDenied {
 		text = e.Kind.Error() + ": " + text
 	}
-	if e.Domain == "" {
-		return fmt.Sprintf("%s: %s", e.Op, text)
-	}
-	return fmt.Sprintf("%s (domain %s): %s", e.Op, e.Domain, text)
+	return text
 }
 
 // Is makes errors.Is(err, ErrNoDomain) work.

@@ -208,30 +208,38 @@ func (s *Session) isReady() bool {
 func (s *Session) Wait(ctx context.Context, progress func(spec.Event)) ([]spec.DiskResult, int64, error) {
 	seen := make(map[string]spec.Event)
 	for {
-		s.mu.Lock()
-		changed := s.changed
-		var fresh []spec.Event
-		for name, e := range s.disks {
-			if was := seen[name]; was.Done != e.Done || was.Total != e.Total || was.Wire != e.Wire {
-				seen[name] = e
-				fresh = append(fresh, e)
-			}
-		}
-		s.mu.Unlock()
-		if progress != nil {
-			for _, e := range fresh {
-				progress(e)
-			}
-		}
+		changed := s.report(seen, progress)
 		select {
 		case <-ctx.Done():
 			return nil, 0, fmt.Errorf("wait for %s %s: %w", programName, s.mode, context.Cause(ctx))
 		case <-s.process.Done():
 			<-s.read
+			s.report(seen, progress)
 			return s.result()
 		case <-changed:
 		}
 	}
+}
+
+// report hands on what is new since it was last called with seen, and returns what
+// is closed when there is more.
+func (s *Session) report(seen map[string]spec.Event, progress func(spec.Event)) <-chan struct{} {
+	s.mu.Lock()
+	changed := s.changed
+	var fresh []spec.Event
+	for name, e := range s.disks {
+		if was := seen[name]; was.Done != e.Done || was.Total != e.Total || was.Wire != e.Wire {
+			seen[name] = e
+			fresh = append(fresh, e)
+		}
+	}
+	s.mu.Unlock()
+	if progress != nil {
+		for _, e := range fresh {
+			progress(e)
+		}
+	}
+	return changed
 }
 
 // result is called when the program has ended and everything is read.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"vmsync/internal/libvirt"
 	"vmsync/replicator"
@@ -16,14 +15,9 @@ import (
 	"vmsync/replicator/source/ours"
 )
 
-const (
-	// beginTimeout bounds the one call that the guest is frozen for. Libvirt itself
-	// gives up after 30 s on a domain that another call holds.
-	beginTimeout = 35 * time.Second
-	// libvirtQemuDir has a folder for each running domain, which qemu may write to
-	// under any security driver and which libvirt removes when the domain stops.
-	libvirtQemuDir = "/var/lib/libvirt/qemu"
-)
+// libvirtQemuDir has a folder for each running domain, which qemu may write to under
+// any security driver and which libvirt removes when the domain stops.
+const libvirtQemuDir = "/var/lib/libvirt/qemu"
 
 // Begin implements replicator.SourceEnd.
 //
@@ -71,8 +65,8 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	return started, nil
 }
 
-// start freezes, begins the backup and thaws. From the freeze on it does not heed
-// ctx's end, but every step is bounded.
+// start makes everything ready, then freezes, begins the backup and thaws. From the
+// freeze on it does not heed ctx's end, but every step is bounded.
 func (e *End) start(ctx context.Context, state libvirt.State, req replicator.BeginRequest, backup libvirt.Backup, checkpoint libvirt.Checkpoint) (*replicator.Begun, error) {
 	const op = "begin the backup"
 	backupXML, err := backup.XML()
@@ -87,50 +81,21 @@ func (e *End) start(ctx context.Context, state libvirt.State, req replicator.Beg
 	if err := e.checkScratch(r.scratch); err != nil {
 		return nil, err
 	}
-	if e.guard == nil {
-		argv := e.opts.Guard
-		if len(argv) == 0 {
-			self, err := os.Executable()
-			if err != nil {
-				return nil, e.fail("", "start the guard", "", err)
-			}
-			argv = []string{self, "guard"}
-		}
-		if e.guard, err = guard.Start(ctx, argv); err != nil {
-			return nil, e.fail("", "start the guard", "", err)
-		}
+	if err := e.startGuard(ctx); err != nil {
+		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, e.fail("", op, "", context.Cause(ctx))
+	// Libvirt lets a backup wait for 30 s for another job to end: look before the
+	// guest is frozen for that.
+	job, err := e.dom.Job(ctx)
+	if err != nil {
+		return nil, e.fail("", op, "", err)
 	}
-	ctx = context.WithoutCancel(ctx)
-	frozen := e.freeze(ctx, state)
-	hitFreeze()
-
-	began := &replicator.Begun{Time: time.Now().UTC(), Consistency: replicator.ConsistencyFilesystem, Warning: frozen.warning}
-	e.run = r
-	beginErr := e.beginBackup(ctx, r, backupXML, checkpointXML)
-	hitBegin()
-	stillFrozen, _ := ours.MarkedFrozen(e.opts.RunDir, e.dom.UUID)
-	if e.frozen {
-		bounded, cancel := context.WithTimeout(ctx, thawTimeout)
-		err := e.thaw(bounded)
-		cancel()
-		if err != nil {
-			return nil, errors.Join(e.fail("", "thaw the guest", "a guard goes on trying for 10 minutes; reset the guest if it hangs", err), beginErr)
-		}
-		began.Frozen = time.Since(frozen.since)
+	if job != libvirt.JobNone {
+		return nil, e.fail(replicator.KindJobActive, op, "try again when it is done", fmt.Errorf("another job runs: %s", job))
 	}
-	hitThaw()
-	if beginErr != nil {
-		return nil, beginErr
-	}
-	switch {
-	case !frozen.ok:
-		began.Consistency = replicator.ConsistencyCrash
-	case !stillFrozen:
-		// This process was stopped for so long that the guard thawed.
-		began.Consistency, began.Warning = replicator.ConsistencyCrash, "the guest was thawed before the checkpoint was made"
+	began, err := e.beginFrozen(context.WithoutCancel(ctx), state, r, backupXML, checkpointXML)
+	if err != nil {
+		return nil, err
 	}
 	got, err := e.dom.Backup(ctx)
 	if err != nil {
@@ -142,61 +107,25 @@ func (e *End) start(ctx context.Context, state libvirt.State, req replicator.Beg
 	return began, nil
 }
 
-// beginBackup makes the one call that is the checkpoint's instant.
-func (e *End) beginBackup(ctx context.Context, r *run, backupXML, checkpointXML string) error {
-	const op = "begin the backup"
-	if err := e.guard.Tell(guard.Message{Event: guard.EventBeginning, Domain: e.dom.UUID, Checkpoint: r.checkpoint}); err != nil {
-		e.run = nil
-		return e.fail("", op, "", err)
-	}
-	r.job, r.made = true, true
-	bounded, cancel := context.WithTimeout(ctx, beginTimeout)
-	defer cancel()
-	err := e.dom.BeginBackup(bounded, backupXML, checkpointXML)
-	if err == nil {
-		r.certain = true
-		if err := e.guard.Tell(guard.Message{Event: guard.EventBegun}); err != nil {
-			return e.fail("", op, "", err)
-		}
+// startGuard starts the guard, unless a former Begin of this run has.
+func (e *End) startGuard(ctx context.Context) error {
+	if e.guard != nil {
 		return nil
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, libvirt.ErrDisconnected) {
-		// Whether it has begun, or still will, is unknown: Close looks.
-		return e.fail(replicator.KindUnreachable, op, "", err)
-	}
-	// Libvirt refused: it leaves neither job nor checkpoint.
-	e.run = nil
-	if err := e.guard.Tell(guard.Message{Event: guard.EventEnded}); err != nil {
-		e.log.Warn("the guard is gone", "error", err)
-	}
-	return e.refused(ctx, r.checkpoint, err)
-}
-
-// refused explains why libvirt began nothing.
-func (e *End) refused(ctx context.Context, checkpoint string, err error) error {
-	const op = "begin the backup"
-	switch {
-	case errors.Is(err, libvirt.ErrUnsupported):
-		return e.fail("", op, "incremental backup needs qcow2 images and libvirt 7.2 or newer with qemu 4.2 or newer", err)
-	case errors.Is(err, libvirt.ErrTimeout):
-		return e.fail("", op, "another program holds the domain; try again later", err)
-	case errors.Is(err, libvirt.ErrOperationFailed):
-		if all, listErr := e.dom.Checkpoints(ctx); listErr == nil {
-			for _, c := range all {
-				if c.Name == checkpoint {
-					return e.fail(replicator.KindCheckpointInUse, op, "the next sync takes another name", err)
-				}
-			}
+	const op = "start the guard"
+	argv := e.opts.Guard
+	if len(argv) == 0 {
+		self, err := os.Executable()
+		if err != nil {
+			return e.fail("", op, "", err)
 		}
-	case errors.Is(err, libvirt.ErrOperationInvalid):
-		if state, stateErr := e.dom.State(ctx); stateErr == nil && !state.BackupPossible() {
-			return e.fail(replicator.KindDomainStopped, op, "", fmt.Errorf("the domain is %s: %w", state, err))
-		}
-		if job, jobErr := e.dom.Job(ctx); jobErr == nil && job != libvirt.JobNone {
-			return e.fail(replicator.KindJobActive, op, "try again when it is done", fmt.Errorf("a %s runs: %w", job, err))
-		}
+		argv = []string{self, "guard"}
 	}
-	return e.fail("", op, "", err)
+	var err error
+	if e.guard, err = guard.Start(ctx, argv); err != nil {
+		return e.fail("", op, "", err)
+	}
+	return nil
 }
 
 // exportSocket is where qemu is to listen.

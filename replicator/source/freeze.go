@@ -12,7 +12,9 @@ import (
 )
 
 const (
-	agentCallTimeout = 10 * time.Second
+	// An agent that lives tells the time at once. Libvirt may add its handshake.
+	readyTimeout     = 5 * time.Second
+	agentCallTimeout = 3 * readyTimeout
 	freezeTimeout    = ours.AgentTimeout + 10*time.Second
 	// thawTimeout is long enough for an agent that is still busy with a freeze.
 	thawTimeout = 2 * ours.AgentTimeout
@@ -22,8 +24,7 @@ const (
 // freezing is how a freeze went.
 type freezing struct {
 	ok      bool
-	since   time.Time // when the guest may have been frozen first
-	warning string    // why it is not ok
+	warning string // why it is not ok
 }
 
 // freeze freezes the guest if it can. e.frozen says whether it may be frozen
@@ -35,7 +36,7 @@ func (e *End) freeze(ctx context.Context, state libvirt.State) freezing {
 	if !state.GuestRuns() {
 		return no("the domain is %s", state)
 	}
-	e.boundAgent(ctx)
+	e.boundAgent(ctx, readyTimeout)
 	// An agent that does not answer now is not sent a freeze whose outcome nobody
 	// would learn. One that refuses may have been frozen by somebody else: then the
 	// freeze is refused too, and thawing is theirs.
@@ -53,13 +54,13 @@ func (e *End) freeze(ctx context.Context, state libvirt.State) freezing {
 		e.forgetFreeze(ctx)
 		return no("%v", err)
 	}
-	e.frozen = true
-	since := time.Now()
+	e.boundAgent(ctx, ours.AgentTimeout)
+	e.frozen, e.frozenSince = true, time.Now()
 	call, cancel := context.WithTimeout(ctx, freezeTimeout)
 	defer cancel()
 	err := e.dom.Freeze(call)
 	if err == nil {
-		return freezing{ok: true, since: since}
+		return freezing{ok: true}
 	}
 	if ready != nil && refused(err) {
 		// It was frozen before, by somebody else.
@@ -68,9 +69,7 @@ func (e *End) freeze(ctx context.Context, state libvirt.State) freezing {
 	}
 	// Some may be frozen now, or will be when a slow agent gets to it: the thaw that
 	// follows sees to it.
-	failed := no("%v", err)
-	failed.since = since
-	return failed
+	return no("%v", err)
 }
 
 // refused says whether the guest agent answered, and with an error. Libvirt before
@@ -95,7 +94,7 @@ func (e *End) thaw(ctx context.Context) error {
 	for {
 		err := ours.Thaw(ctx, e.dom, e.opts.RunDir)
 		if err == nil {
-			e.frozen = false
+			e.frozen, e.frozenFor = false, time.Since(e.frozenSince)
 			if err := e.guard.Tell(guard.Message{Event: guard.EventThawed}); err != nil {
 				e.log.Warn("the guard is gone", "error", err)
 			}
@@ -114,8 +113,8 @@ func (e *End) thaw(ctx context.Context) error {
 
 // boundAgent bounds how long libvirt waits for the guest agent. Where that is not
 // possible our own bounds remain.
-func (e *End) boundAgent(ctx context.Context) {
-	if err := e.dom.SetAgentTimeout(ctx, ours.AgentTimeout); err != nil {
+func (e *End) boundAgent(ctx context.Context, bound time.Duration) {
+	if err := e.dom.SetAgentTimeout(ctx, bound); err != nil {
 		e.log.Info("no bound on the guest agent", "domain", e.dom.Name, "error", err)
 	}
 }

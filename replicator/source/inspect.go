@@ -42,7 +42,7 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 	dom, err := e.conn.Lookup(ctx, req.Domain)
 	if err != nil {
 		return nil, &replicator.Error{Kind: kindOf(err), Domain: req.Domain, Op: op,
-			Hint: "`virsh list --all` shows the domains of this host", Err: err}
+			Hint: "`virsh list --all` shows the domains of this host", Err: withoutDomain(op, err)}
 	}
 	what := "sync of " + dom.Name
 	if e.lock, err = ours.TakeLock(e.opts.RunDir, dom.UUID, what); err != nil {
@@ -93,7 +93,7 @@ func (e *End) thawLeftFrozen(ctx context.Context, view *replicator.SourceView) e
 	if err != nil || !marked {
 		return err
 	}
-	e.boundAgent(ctx)
+	e.boundAgent(ctx, ours.AgentTimeout)
 	if err := ours.Thaw(ctx, e.dom, e.opts.RunDir); err != nil {
 		// The copy can go on without the agent's help; the mark stays for the next try.
 		view.Warnings = append(view.Warnings, fmt.Sprintf("a dead sync may have left the guest frozen, and it cannot be thawed: %v", err))

@@ -25,23 +25,23 @@ func (e *End) Wait(ctx context.Context, progress func(replicator.Progress)) (*re
 		return nil, e.sequence(op)
 	}
 	// The watcher ends the session's wait when it finds the domain in trouble, and has
-	// ended itself before this returns.
-	waiting, stop := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
+	// ended itself before this returns. What it found counts for more than how the
+	// session ended of it.
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	watched := make(chan error, 1)
 	go func() {
-		defer close(watched)
-		if err := e.watch(waiting); err != nil {
-			stop(err)
-		}
+		trouble := e.watch(waiting)
+		stop()
+		watched <- trouble
 	}()
 	disks, wire, err := e.session.Wait(waiting, func(event spec.Event) {
 		if progress != nil {
 			progress(replicator.Progress{Disk: event.Disk, Done: event.Done, Total: event.Total, Wire: event.Wire})
 		}
 	})
-	trouble := context.Cause(waiting)
-	stop(nil)
-	<-watched
+	stop()
+	trouble := <-watched
 	if err == nil {
 		e.handed = true
 		result := &replicator.StreamResult{Wire: wire}
@@ -50,11 +50,11 @@ func (e *End) Wait(ctx context.Context, progress func(replicator.Progress)) (*re
 		}
 		return result, nil
 	}
-	if ctx.Err() != nil {
-		return nil, e.fail("", op, "", context.Cause(ctx))
-	}
 	if trouble != nil {
 		return nil, trouble
+	}
+	if ctx.Err() != nil {
+		return nil, e.fail("", op, "", context.Cause(ctx))
 	}
 	return nil, e.diagnose(ctx, e.withDomain(op, err))
 }
@@ -66,7 +66,7 @@ func (e *End) watch(ctx context.Context) error {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
-		if err := e.watchOnce(ctx); err != nil && ctx.Err() == nil {
+		if err := e.watchOnce(ctx); err != nil {
 			return err
 		}
 		select {
@@ -86,7 +86,9 @@ func (e *End) watchOnce(ctx context.Context) error {
 	state, err := e.dom.State(ctx)
 	if err != nil && full == nil {
 		// Libvirt may be away for a while; qemu and the copy go on without it.
-		e.log.Warn("cannot watch the domain", "domain", e.dom.Name, "error", err)
+		if ctx.Err() == nil {
+			e.log.Warn("cannot watch the domain", "domain", e.dom.Name, "error", err)
+		}
 		return nil
 	}
 	switch {
@@ -145,7 +147,7 @@ func (e *End) diagnose(ctx context.Context, err error) error {
 			if state, stateErr = e.dom.State(ctx); stateErr == nil && !state.BackupPossible() {
 				return e.stopped(state.String())
 			}
-			return errors.Join(err, e.fail(replicator.KindExport, "send the stream", "sync again", errors.New("somebody else ended the backup job")))
+			return e.fail(replicator.KindExport, "send the stream", "sync again", fmt.Errorf("somebody else ended the backup job: %w", errors.Unwrap(err)))
 		}
 		timer := time.NewTimer(watchEvery / 4)
 		select {

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"log/syslog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -68,7 +69,7 @@ const (
 // Options of Main. The zero value is what the command uses.
 type Options struct {
 	RunDir string       // ours.RunDir if empty
-	Log    *slog.Logger // discarded if nil
+	Log    *slog.Logger // to the system's log if nil
 }
 
 // guard is what the guard knows of its agent's doings.
@@ -95,7 +96,9 @@ func Main(ctx context.Context, stdin io.Reader, stdout io.Writer, opts Options) 
 		g.runDir = ours.RunDir
 	}
 	if g.log == nil {
-		g.log = slog.New(slog.DiscardHandler)
+		log, closeLog := systemLog()
+		defer closeLog()
+		g.log = log
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -108,6 +111,16 @@ func Main(ctx context.Context, stdin io.Reader, stdout io.Writer, opts Options) 
 		return err
 	}
 	return g.takeOver(ctx, signals)
+}
+
+// systemLog logs to syslog or the journal: the guard's stderr is nobody's, and what
+// it does must be found afterwards. Without a system log it logs nothing.
+func systemLog() (log *slog.Logger, closeLog func()) {
+	w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_WARNING, "vmsync-guard")
+	if err != nil {
+		return slog.New(slog.DiscardHandler), func() {}
+	}
+	return slog.New(slog.NewTextHandler(w, nil)), func() { _ = w.Close() }
 }
 
 // listen follows the agent until the pipe closes; done is true if it gave the
@@ -192,8 +205,11 @@ func (g *guard) takeOver(ctx context.Context, signals <-chan os.Signal) error {
 			return nil
 		}
 		if err != nil {
+			// Say it once, not at every try.
+			if last == nil || last.Error() != err.Error() {
+				g.log.Warn("guard: will try again", "domain", g.domain, "error", err)
+			}
 			last = err
-			g.log.Warn("guard: will try again", "domain", g.domain, "error", err)
 		}
 		timer := time.NewTimer(wait)
 		select {

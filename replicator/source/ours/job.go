@@ -12,6 +12,12 @@ import (
 	"vmsync/internal/libvirt"
 )
 
+// ErrStopping says that the domain is about to be off. Its job ends with it, but that
+// may take a minute: libvirt's (9.0) handler of qemu's VSERPORT_CHANGE events, which a
+// guest agent causes when it ends, waits 30 s for each to be allowed beside a backup
+// job, and only then the end of qemu is handled. Nothing can be aborted meanwhile.
+var ErrStopping = errors.New("the domain is shutting down, and its backup job with it")
+
 const jobPoll = 100 * time.Millisecond
 
 // EndJob ends the domain's backup job if mine says that it is the one meant, and
@@ -22,10 +28,16 @@ func EndJob(ctx context.Context, dom *libvirt.Domain, mine func(*libvirt.Backup)
 	if err != nil || job == nil || !mine(job) {
 		return false, err
 	}
+	if stopping(ctx, dom) {
+		return false, ErrStopping
+	}
 	err = dom.AbortJob(ctx)
 	if err != nil && !errors.Is(err, libvirt.ErrOperationInvalid) && !errors.Is(err, libvirt.ErrNoDomain) {
 		// It may have ended meanwhile: a guest that shuts down gives odd errors.
 		if now, again := dom.Backup(ctx); again != nil || now != nil {
+			if stopping(ctx, dom) {
+				return false, ErrStopping
+			}
 			return false, err
 		}
 	}
@@ -53,10 +65,18 @@ func waitGone(ctx context.Context, dom *libvirt.Domain, mine func(*libvirt.Backu
 		if errors.Is(err, libvirt.ErrNoDomain) || err == nil && (job == nil || !mine(job)) {
 			return nil
 		}
+		if stopping(ctx, dom) {
+			return ErrStopping
+		}
 		if err := pause(ctx, jobPoll); err != nil {
 			return fmt.Errorf("domain %s: its backup job was told to end but is still there: %w", dom.Name, err)
 		}
 	}
+}
+
+func stopping(ctx context.Context, dom *libvirt.Domain) bool {
+	state, err := dom.State(ctx)
+	return err == nil && !state.BackupPossible() && !state.Off()
 }
 
 // waitRemoved gives libvirt a moment to remove a scratch file, then does it: the job

@@ -1,0 +1,159 @@
+package dataplane
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vmsync/nbdproxy/spec"
+	"vmsync/replicator"
+)
+
+// The test binary plays a vmsync-nbd that says what the test wants said, so that
+// every way in which the program can end is seen. The real one is tested end to end.
+const (
+	helperEnv = "DATAPLANE_TEST_SAYS"
+	untilEnd  = "UNTIL-END" // go on until stdin closes
+)
+
+func TestMain(m *testing.M) {
+	says, helper := os.LookupEnv(helperEnv)
+	if !helper {
+		os.Exit(m.Run())
+	}
+	in := bufio.NewReader(os.Stdin)
+	doc, err := in.ReadString('\n')
+	if err != nil || len(os.Args) < 2 || !strings.Contains(doc, `"domain":"web"`) {
+		fmt.Println(`{"event":"failed","error":{"kind":"spec","message":"no document"}}`)
+		os.Exit(1)
+	}
+	status := 0
+	for _, line := range strings.Split(says, "\n") {
+		switch line {
+		case untilEnd:
+			_, _ = in.ReadString('\n')
+		case "EXIT-1":
+			fmt.Fprintln(os.Stderr, "something broke")
+			status = 1
+		default:
+			fmt.Println(line)
+		}
+	}
+	os.Exit(status)
+}
+
+func session(t *testing.T, says ...string) *Session {
+	t.Helper()
+	t.Setenv(helperEnv, strings.Join(says, "\n"))
+	s, err := Start(t.Context(), os.Args[0], Serve, spec.Serve{Version: spec.Version, Domain: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func TestResultsAndProgressArrive(t *testing.T) {
+	s := session(t, `{"event":"ready"}`, `{"event":"progress","disk":"vda","done":5,"total":9,"wire":3}`, "",
+		`{"event":"done","wire":7,"disks":[{"name":"vda","data_bytes":9,"digest":"00ff"}]}`)
+	if err := s.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var seen []spec.Event
+	disks, wire, err := s.Wait(t.Context(), func(e spec.Event) { seen = append(seen, e) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]spec.DiskResult{{Name: "vda", DataBytes: 9, Digest: "00ff"}}, disks); diff != "" || wire != 7 {
+		t.Error(wire, diff)
+	}
+	want := []spec.Event{{Event: "progress", Disk: "vda", Done: 5, Total: 9, Wire: 3}}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFailuresKeepTheirKind(t *testing.T) {
+	for kind, want := range map[string]string{
+		spec.KindExport: replicator.KindExport, spec.KindTarget: replicator.KindTarget, spec.KindNoSpace: replicator.KindNoSpace,
+		spec.KindMismatch: replicator.KindStream, spec.KindStream: replicator.KindStream, spec.KindPeer: replicator.KindPeer,
+		spec.KindStopped: replicator.KindCanceled, spec.KindSpec: replicator.KindRequest, "new": replicator.KindOther,
+	} {
+		s := session(t, `{"event":"ready"}`, `{"event":"failed","error":{"kind":"`+kind+`","disk":"vda","message":"it broke"}}`, "EXIT-1")
+		_, _, err := s.Wait(t.Context(), nil)
+		typed, ok := errors.AsType[*replicator.Error](err)
+		if !ok || typed.Kind != want || typed.Disk != "vda" || typed.Err.Error() != "it broke" {
+			t.Errorf("%s: got %v", kind, err)
+		}
+	}
+}
+
+func TestOnlyACleanEndCounts(t *testing.T) {
+	const done = `{"event":"done","wire":7}`
+	for what, says := range map[string][]string{
+		"no result":             {`{"event":"ready"}`},
+		"status 1 after done":   {`{"event":"ready"}`, done, "EXIT-1"},
+		"an unreadable event":   {`{"event":"ready"}`, "{", done},
+		"failed after done":     {done, `{"event":"failed"}`},
+		"a crash before ready":  {"EXIT-1"},
+		"done without an event": {"done"},
+	} {
+		_, _, err := session(t, says...).Wait(t.Context(), nil)
+		if err == nil {
+			t.Errorf("%s: passed", what)
+		}
+	}
+}
+
+func TestReadyFailsWithTheProgramsError(t *testing.T) {
+	err := session(t, `{"event":"failed","error":{"kind":"export","message":"refused"}}`, "EXIT-1").Ready(t.Context())
+	if replicator.KindOf(err) != replicator.KindExport {
+		t.Errorf("got %v", err)
+	}
+	err = session(t, "EXIT-1").Ready(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "something broke") {
+		t.Errorf("its last words are missing: %v", err)
+	}
+}
+
+func TestContextEndsTheWaitAndNotTheSession(t *testing.T) {
+	s := session(t, untilEnd, `{"event":"ready"}`, `{"event":"done"}`)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ready: %v", err)
+	}
+	if _, _, err := s.Wait(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Wait: %v", err)
+	}
+	select {
+	case <-s.process.Done():
+		t.Error("the session ended")
+	default:
+	}
+}
+
+func TestStopEndsTheProgram(t *testing.T) {
+	s := session(t, untilEnd)
+	s.Stop()
+	s.Stop()
+	select {
+	case <-s.process.Done():
+	default:
+		t.Error("it still runs")
+	}
+}
+
+func TestMissingProgramIsSaid(t *testing.T) {
+	_, err := Start(t.Context(), "/nonexistent/vmsync-nbd", Serve, spec.Serve{})
+	if replicator.KindOf(err) != replicator.KindProgramMissing {
+		t.Errorf("got %v", err)
+	}
+}
