@@ -29,7 +29,12 @@ func (m *Manifest) check() error {
 		return fmt.Errorf("unknown role %q", m.Role)
 	}
 	last := int64(0)
+	ids := map[string]bool{}
 	for _, s := range m.States {
+		if ids[s.ID] {
+			return fmt.Errorf("two states %s", s.ID)
+		}
+		ids[s.ID] = true
 		if s.Generation <= last {
 			return fmt.Errorf("state %s: generation %d does not follow %d", s.ID, s.Generation, last)
 		}

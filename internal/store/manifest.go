@@ -56,7 +56,7 @@ type Source struct {
 
 // State is one checkpoint of the source, byte-exact, all disks at one instant.
 type State struct {
-	ID          string    `json:"id"` // time of the checkpoint, e.g. "2026-11-21T070301Z"
+	ID          string    `json:"id"` // time of the checkpoint, see [Manifest.StateID]
 	Generation  int64     `json:"generation"`
 	Checkpoint  string    `json:"checkpoint"`
 	Parent      string    `json:"parent,omitempty"` // checkpoint it was incremental to

@@ -55,6 +55,10 @@ func TestContradictoryManifestIsRefused(t *testing.T) {
 		"no target domain":    func(m *Manifest) { m.TargetDomain = "" },
 		"generation unknown":  func(m *Manifest) { m.LastGeneration = 6 },
 		"generation repeated": func(m *Manifest) { m.States = append(m.States, m.States[0]) },
+		"state twice": func(m *Manifest) {
+			m.States = append(m.States, m.States[0])
+			m.States[1].Generation, m.LastGeneration = 8, 8
+		},
 		"image outside":       func(m *Manifest) { m.States[0].Disks[0].Images[0] = "../vm2/disks/vda.1.qcow2" },
 		"image absolute":      func(m *Manifest) { m.States[0].Disks[0].Images[0] = "/etc/passwd" },
 		"no images":           func(m *Manifest) { m.States[0].Disks[0].Images = nil },
@@ -72,6 +76,17 @@ func TestContradictoryManifestIsRefused(t *testing.T) {
 		if _, err := m.encode(); err == nil {
 			t.Errorf("%s: written", name)
 		}
+	}
+}
+
+func TestStatesOfOneSecondHaveDifferentNames(t *testing.T) {
+	m := sample()
+	at := m.States[0].Time
+	if got := m.StateID(at.Add(time.Second), 8); got != "2026-11-21T070302Z" {
+		t.Error(got)
+	}
+	if got := m.StateID(at.Add(time.Millisecond), 8); got != "2026-11-21T070301Z-8" {
+		t.Error(got)
 	}
 }
 

@@ -30,8 +30,18 @@ func XMLName(generation int64) string {
 	return fmt.Sprintf("%s/%d.xml", xmlDir, generation)
 }
 
-// StateID names a state by the instant of its checkpoint, in UTC.
-func StateID(t time.Time) string { return t.UTC().Format("2006-01-02T150405Z") }
+// StateID names a new state by the instant of its checkpoint, in UTC. Of two
+// states in one second (or after a clock was set back) the later one's name ends
+// in its generation, so that no two states of a replica bear one name.
+func (m *Manifest) StateID(t time.Time, generation int64) string {
+	id := t.UTC().Format("2006-01-02T150405Z")
+	for _, s := range m.States {
+		if s.ID == id {
+			return fmt.Sprintf("%s-%d", id, generation)
+		}
+	}
+	return id
+}
 
 // ours matches every name that the functions above give, and the temporary
 // files of [Folder.Save] and [Folder.WriteFile]. Debris is only what bears such

@@ -61,7 +61,7 @@ func (t *Target) verify(ctx context.Context) error {
 // newState describes the state that was received.
 func (t *Target) newState(req replicator.CommitRequest) (*store.State, error) {
 	p := t.prep.req
-	s := &store.State{ID: store.StateID(req.Time), Generation: p.Generation, Checkpoint: p.Checkpoint, Parent: p.Parent,
+	s := &store.State{ID: t.manifest.StateID(req.Time, p.Generation), Generation: p.Generation, Checkpoint: p.Checkpoint, Parent: p.Parent,
 		Time: req.Time.UTC(), Consistency: string(req.Consistency), FrozenSeconds: req.Frozen.Seconds(),
 		DomainXML: store.XMLName(p.Generation), LeftOut: req.LeftOut}
 	incremental := 0
