@@ -132,13 +132,13 @@ func summaryText(e event.Summary, verbose bool) []string {
 }
 
 func changedText(changed, zero int64) string {
-	switch zero {
-	case changed:
-		if changed == 0 {
-			return "nothing changed"
-		}
-	case 0:
+	switch {
+	case changed == 0:
+		return "nothing changed"
+	case zero == 0:
 		return bytesText(changed) + " changed"
+	case zero == changed:
+		return bytesText(zero) + " zeros changed"
 	}
-	return fmt.Sprintf("%s changed (%s zeros)", bytesText(changed), bytesText(zero))
+	return fmt.Sprintf("%s data and %s zeros changed", bytesText(changed-zero), bytesText(zero))
 }

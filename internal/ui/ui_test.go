@@ -77,7 +77,7 @@ warning: disk vdb: the disk has grown
   since the last state
 transfer (25.0 s)
 vm1: state 2026-11-21T070301Z, mixed, filesystem-consistent
-  5.0 GiB changed (1.0 GiB zeros), 1.2 GiB sent in 42.3 s, frozen 41 ms
+  4.0 GiB data and 1.0 GiB zeros changed, 1.2 GiB sent in 42.3 s, frozen 41 ms
 `},
 		"verbose without progress": {Options{Progress: ProgressNone, Verbose: true}, `inspect …
 removed what a dead run left: backup job of vm1
@@ -88,8 +88,8 @@ warning: disk vdb: the disk has grown
 transfer (25.0 s)
 vm1: state 2026-11-21T070301Z, mixed, filesystem-consistent
   disk vda: incremental, 1.0 GiB changed
-  disk vdb: full, 4.0 GiB changed (1.0 GiB zeros)
-  5.0 GiB changed (1.0 GiB zeros), 1.2 GiB sent in 42.3 s, frozen 41 ms
+  disk vdb: full, 3.0 GiB data and 1.0 GiB zeros changed
+  4.0 GiB data and 1.0 GiB zeros changed, 1.2 GiB sent in 42.3 s, frozen 41 ms
 `},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,7 +48,6 @@ type halfway struct {
 	sources, targets []*server
 	serve, apply     *process
 	gate             *gate
-	images           []string
 }
 
 func newHalfway(t *testing.T) *halfway {

@@ -61,7 +61,7 @@ func testStream(t testing.TB, m Mode) []byte {
 	return b.Bytes()
 }
 
-var payloads = sync.Pool{New: func() any { return make([]byte, MaxPayload) }}
+var payloads = sync.Pool{New: func() any { return new([MaxPayload]byte) }}
 
 // decode reads a whole stream. The string tells everything it says, frame by frame.
 func decode(r io.Reader) (string, []DiskSum, error) {
@@ -73,8 +73,9 @@ func decode(r io.Reader) (string, []DiskSum, error) {
 	var said bytes.Buffer
 	fmt.Fprintln(&said, *d.Header())
 	var f Frame
-	buf := payloads.Get().([]byte)
-	defer payloads.Put(buf)
+	array := payloads.Get().(*[MaxPayload]byte)
+	defer payloads.Put(array)
+	buf := array[:]
 	for {
 		err := d.Next(&f)
 		if err == io.EOF {
