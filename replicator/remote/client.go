@@ -47,7 +47,7 @@ func Connect(ctx context.Context, p Process, role Role) (*Conn, error) {
 	pingCtx, stop := context.WithCancel(context.Background())
 	c := &Conn{proc: p, stop: stop, exited: make(chan struct{})}
 	watch := newWatchdog(silence, func() { p.Stdin.Close(); p.Kill() })
-	c.client = jrpc2.NewClient(newLines(p.Stdout, p.Stdin, p.Stdin.Close, watch.feed), &jrpc2.ClientOptions{OnNotify: c.notified})
+	c.client = jrpc2.NewClient(newLines(p.Stdout, p.Stdin, p.Stdin.Close, watch.feed, nil), &jrpc2.ClientOptions{OnNotify: c.notified})
 	go func() {
 		defer close(c.exited)
 		defer watch.stop()

@@ -13,20 +13,20 @@ const maxMessage = 16 << 20
 
 var errTooLong = errors.New("message too long")
 
-// lines is a jrpc2 channel of newline-terminated messages. heard is called for
-// every message that arrives.
+// lines is a jrpc2 channel of newline-terminated messages.
 type lines struct {
 	r     *bufio.Scanner
 	w     io.Writer
 	close func() error
-	heard func()
+	heard func() // called for every message that arrives
+	ended func() // called when no more can arrive; may be nil
 	once  sync.Once
 }
 
-func newLines(r io.Reader, w io.Writer, closer func() error, heard func()) *lines {
+func newLines(r io.Reader, w io.Writer, closer func() error, heard, ended func()) *lines {
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 64<<10), maxMessage)
-	return &lines{r: s, w: w, close: closer, heard: heard}
+	return &lines{r: s, w: w, close: closer, heard: heard, ended: ended}
 }
 
 // Send writes one message. JSON has no raw newlines, so none needs escaping.
@@ -41,6 +41,9 @@ func (l *lines) Send(msg []byte) error {
 // Recv reads one message; io.EOF when the peer has closed.
 func (l *lines) Recv() ([]byte, error) {
 	if !l.r.Scan() {
+		if l.ended != nil {
+			l.ended()
+		}
 		if err := l.r.Err(); err != nil {
 			return nil, err
 		}

@@ -113,13 +113,24 @@ func TestCloseInterruptsTheMethodInProgressAndThenClosesTheEnd(t *testing.T) {
 	}
 }
 
-func TestAgentClosesItsEndWhenTheControllerVanishes(t *testing.T) {
-	e := &end{closed: make(chan struct{})}
+func TestAgentClosesItsEndWhenTheControllerVanishesInTheMiddleOfAMethod(t *testing.T) {
+	started := make(chan struct{})
+	e := &end{closed: make(chan struct{}), inspect: func(ctx context.Context) (*replicator.SourceView, error) {
+		close(started)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
 	conn, served := connectTo(t, e)
+	result := make(chan error)
+	go func() {
+		_, err := Source{conn}.Inspect(t.Context(), replicator.InspectRequest{})
+		result <- err
+	}()
+	<-started
 	conn.proc.Stdin.Close() // as when the controller is killed
 	<-e.closed
 	<-served
-	if _, err := (Source{conn}).Inspect(t.Context(), replicator.InspectRequest{}); replicator.KindOf(err) != replicator.KindAgentLost {
+	if err := <-result; replicator.KindOf(err) != replicator.KindAgentLost {
 		t.Errorf("got %v", err)
 	}
 	conn.Close()
@@ -148,7 +159,7 @@ func TestAgentOfAnotherProtocolIsRefused(t *testing.T) {
 
 func TestOversizedMessageIsRefused(t *testing.T) {
 	r, w := io.Pipe()
-	l := newLines(r, io.Discard, r.Close, func() {})
+	l := newLines(r, io.Discard, r.Close, func() {}, nil)
 	go func() {
 		chunk := make([]byte, 1<<20)
 		for i := range chunk {

@@ -41,7 +41,9 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, ends Ends) erro
 		Concurrency: 8, // a ping must get through while calls are in progress
 		NewContext:  func() context.Context { return ctx },
 	})
-	srv.Start(newLines(in, out, in.Close, watch.feed))
+	// The server itself would first wait for the method in progress, which may have
+	// nothing to end it but that nobody is there any more.
+	srv.Start(newLines(in, out, in.Close, watch.feed, func() { cancel(nil) }))
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

@@ -45,8 +45,13 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 			Hint: "`virsh list --all` shows the domains of this host", Err: withoutDomain(op, err)}
 	}
 	what := "sync of " + dom.Name
-	if e.lock, err = ours.TakeLock(e.opts.RunDir, dom.UUID, what); err != nil {
-		return nil, &replicator.Error{Kind: kindOf(err), Domain: dom.Name, Op: op, Err: err}
+	if err := replicator.Patiently(ctx, func() (err error) {
+		if e.lock, err = ours.TakeLock(e.opts.RunDir, dom.UUID, what); err != nil {
+			return &replicator.Error{Kind: kindOf(err), Domain: dom.Name, Op: op, Err: err}
+		}
+		return nil
+	}); err != nil {
+		return nil, err
 	}
 	e.dom = dom
 	view := &replicator.SourceView{Name: dom.Name, UUID: dom.UUID, HostID: host.UUID}

@@ -75,7 +75,7 @@ func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replica
 	if err := t.havePrograms(); err != nil {
 		return nil, err
 	}
-	if err := t.openStore(req); err != nil {
+	if err := t.openStore(ctx, req); err != nil {
 		return nil, err
 	}
 	virt, err := libvirt.Open(ctx)
@@ -130,22 +130,27 @@ func (t *Target) missing(program, fix string) error {
 		fmt.Errorf("%s is not installed on %s", program, host))
 }
 
-func (t *Target) openStore(req replicator.OpenRequest) error {
+func (t *Target) openStore(ctx context.Context, req replicator.OpenRequest) error {
 	const op = "open the store"
 	if !filepath.IsAbs(req.Store) {
 		return t.fail(replicator.KindUsage, op, "", "give --store an absolute path on the target", fmt.Errorf("%q is relative", req.Store))
 	}
-	folder, err := store.Lock(filepath.Clean(req.Store), req.TargetDomain)
-	switch {
-	case errors.Is(err, store.ErrBusy):
-		return t.fail(replicator.KindBusy, op, "", "wait for it to end", &replicator.BusyError{What: err.Error()})
-	case err != nil:
+	if err := replicator.Patiently(ctx, func() (err error) {
+		t.folder, err = store.Lock(filepath.Clean(req.Store), req.TargetDomain)
+		if errors.Is(err, store.ErrBusy) {
+			return t.fail(replicator.KindBusy, op, "", "", &replicator.BusyError{What: err.Error()})
+		}
+		return err
+	}); err != nil {
+		if replicator.KindOf(err) == replicator.KindBusy {
+			return err
+		}
 		return t.fail(replicator.KindStore, op, "", "the store must be a folder on the target that root can write to; see --store", err)
 	}
-	t.folder = folder
-	t.manifest, err = folder.Load()
+	var err error
+	t.manifest, err = t.folder.Load()
 	if errors.Is(err, fs.ErrNotExist) {
-		t.manifest, err = folder.Create(req.TargetDomain)
+		t.manifest, err = t.folder.Create(req.TargetDomain)
 	}
 	if err != nil {
 		return t.fail(replicator.KindStore, op, "", "nothing was changed", err)

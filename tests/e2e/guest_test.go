@@ -166,19 +166,8 @@ func TestGuestIsThawedWhenTheControllerIsKilledWhileItIsFrozen(t *testing.T) {
 	r := start(t, hostb, fromTarget(m.Name())...)
 	eventually(t, "the guest is frozen", func() bool { return exists(t, hosta, held+".hit") })
 	// Everything of vmsync on both hosts but the guard.
-	for _, h := range []*lab.Host{hostb, hosta} {
-		for _, process := range []string{"vmsync sync", "vmsync agent"} {
-			pids, err := h.Pids(t.Context(), process)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, pid := range pids {
-				if err := h.Kill(t.Context(), pid, syscall.SIGKILL); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
+	killAll(t, hostb, "vmsync sync", "vmsync agent")
+	killAll(t, hosta, "vmsync agent")
 	r.wait()
 	thawed(t, m)
 	if _, err := hosta.Run(t.Context(), "rm", "-f", held+".hit"); err != nil {
@@ -187,6 +176,49 @@ func TestGuestIsThawedWhenTheControllerIsKilledWhileItIsFrozen(t *testing.T) {
 	withoutFault(t, hosta)
 	sync(t, m.Name())
 	nothingLeft(t, m)
+}
+
+func TestNextRunThawsWhenEvenTheGuardWasKilled(t *testing.T) {
+	const held = "/run/vmsync-hold-guard"
+	m := guest(t, qcow2("vda", 64*mib))
+	withFault(t, hosta, "source-after-freeze=wait:"+held)
+	r := start(t, hostb, fromTarget(m.Name())...)
+	eventually(t, "the guest is frozen", func() bool { return exists(t, hosta, held+".hit") })
+	killAll(t, hosta, "vmsync guard", "vmsync agent")
+	if o := r.wait(); o.code == 0 {
+		t.Fatal("the sync succeeded without its agent")
+	}
+	if out, err := hosta.Run(t.Context(), "virsh", "qemu-agent-command", m.Name(), `{"execute":"guest-fsfreeze-status"}`); err != nil || !strings.Contains(out, "frozen") {
+		t.Fatalf("the guest is not frozen, this test proves nothing: %v %s", err, out)
+	}
+	if _, err := hosta.Run(t.Context(), "rm", "-f", held+".hit"); err != nil {
+		t.Fatal(err)
+	}
+	withoutFault(t, hosta)
+	o := trySync(t, m.Name())
+	succeeded(t, o)
+	if !strings.Contains(o.messages("notice"), "thawed") {
+		t.Errorf("notices: %q", o.messages("notice"))
+	}
+	thawed(t, m)
+	nothingLeft(t, m)
+}
+
+// killAll kills every process of a host whose command line contains one of the
+// texts.
+func killAll(t *testing.T, h *lab.Host, processes ...string) {
+	t.Helper()
+	for _, process := range processes {
+		pids, err := h.Pids(t.Context(), process)
+		if err != nil || len(pids) == 0 {
+			t.Fatalf("no process %q on %s: %v", process, h.Name(), err)
+		}
+		for _, pid := range pids {
+			if err := h.Kill(t.Context(), pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func TestGuestThatShutsDownDuringTheCopy(t *testing.T) {

@@ -122,18 +122,22 @@ func TestKilledInTheMiddle(t *testing.T) {
 
 func killIn(t *testing.T, h *lab.Host, process string, r *running) {
 	t.Helper()
-	pids, err := h.Pids(t.Context(), process)
-	if err != nil || len(pids) == 0 {
-		t.Fatalf("no process %q on %s: %v", process, h.Name(), err)
-	}
-	for _, pid := range pids {
-		if err := h.Kill(t.Context(), pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-	}
+	killAll(t, h, process)
 	if o := r.wait(); o.code == 0 {
 		t.Fatalf("the sync succeeded without %s", process)
 	}
+}
+
+func TestLibvirtdRestartedInTheMiddle(t *testing.T) {
+	m := busyMachine(t)
+	r := midCopy(t, m)
+	if _, err := hosta.Run(t.Context(), "systemctl", "restart", "libvirtd"); err != nil {
+		t.Fatal(err)
+	}
+	setLink(t, hosta, lab.Link{})
+	succeeded(t, r.wait())
+	sameAsSource(t, m, "vda", "vdb")
+	nothingLeft(t, m)
 }
 
 func TestCutLinkInTheMiddle(t *testing.T) {
