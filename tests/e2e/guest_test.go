@@ -214,7 +214,8 @@ func killAll(t *testing.T, h *lab.Host, processes ...string) {
 			t.Fatalf("no process %q on %s: %v", process, h.Name(), err)
 		}
 		for _, pid := range pids {
-			if err := h.Kill(t.Context(), pid, syscall.SIGKILL); err != nil {
+			// One may have ended meanwhile because another was killed.
+			if err := h.Kill(t.Context(), pid, syscall.SIGKILL); err != nil && !strings.Contains(err.Error(), "No such process") {
 				t.Fatal(err)
 			}
 		}

@@ -54,20 +54,28 @@ func slowly(t *testing.T) {
 func midCopy(t *testing.T, m *lab.Machine) *running {
 	t.Helper()
 	slowly(t)
+	before := stored(t, m)
 	r := start(t, hostb, fromTarget(m.Name())...)
-	eventually(t, "a megabyte has arrived", func() bool {
+	eventually(t, "two megabytes have arrived", func() bool {
 		if zombie(r.cmd.Process.Pid) {
 			t.Fatalf("the sync ended too early: %+v", r.wait())
 		}
-		for _, img := range listFiles(t, hostb, storeDir+"/"+m.Name()+"/disks") {
-			st, err := os.Stat(img)
-			if err == nil && st.Sys().(*syscall.Stat_t).Blocks*512 > 2*mib && strings.Contains(img, "vd") {
-				return true
-			}
-		}
-		return false
+		return stored(t, m) > before+2*mib
 	})
 	return r
+}
+
+// stored is how many bytes the images of a machine's replica take.
+func stored(t *testing.T, m *lab.Machine) int64 {
+	t.Helper()
+	var sum int64
+	for _, img := range listFiles(t, hostb, storeDir+"/"+m.Name()+"/disks") {
+		var st syscall.Stat_t
+		if syscall.Stat(img, &st) == nil { // it may be gone again
+			sum += st.Blocks * 512
+		}
+	}
+	return sum
 }
 
 // zombie tells whether a child of this process has ended.
