@@ -104,12 +104,28 @@ func (r *run) look(ctx context.Context) (err error) {
 	if r.plan, err = Decide(r.source, r.target, r.req.Options); err != nil {
 		return err
 	}
+	r.otherPairs()
 	for _, l := range r.plan.LeftOut {
 		if l.Notable {
 			r.out.Emit(event.Warning{Message: fmt.Sprintf("disk %s is not replicated: %s", l.Name, l.Reason), Disk: l.Name})
 		}
 	}
 	return nil
+}
+
+// otherPairs tells, when a replica is first made, of checkpoints that belong to
+// other replicas: one whose store is lost would otherwise keep its bitmaps on the
+// source for ever, and nobody but a person can know that it is.
+func (r *run) otherPairs() {
+	if r.target.Head != nil {
+		return
+	}
+	for _, c := range r.source.Checkpoints {
+		if pair, _, ok := ParseCheckpointName(c.Name); ok && pair != r.target.Pair {
+			r.out.Emit(event.Notice{Message: fmt.Sprintf("checkpoint %s belongs to another replica of this machine; if that replica is gone: virsh checkpoint-delete %s %s",
+				c.Name, r.source.Name, c.Name)})
+		}
+	}
 }
 
 func (r *run) notices(end string, lines []string) {

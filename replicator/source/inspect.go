@@ -165,6 +165,9 @@ func (e *End) lookAtDisks(ctx context.Context, view *replicator.SourceView) erro
 	if err != nil {
 		return err
 	}
+	if doc.NVRAM() != "" {
+		view.Warnings = append(view.Warnings, "the UEFI variables are not replicated: the replica boots with fresh ones, without boot entries and enrolled keys")
+	}
 	e.drives = doc.Disks()
 	e.disks = make(map[string]replicator.SourceDisk, len(e.drives))
 	for _, drive := range e.drives {

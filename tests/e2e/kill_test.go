@@ -215,11 +215,21 @@ func TestKilledAtEveryStep(t *testing.T) {
 				t.Fatalf("nothing was killed: %+v", o.events)
 			}
 			withoutFault(t, c.on())
-			// Whatever died, the head is a whole state: the old one or the new one.
+			// Whatever died, the head is a whole state: the old one or the new one. And
+			// so is what the replica would boot from now.
+			now := copyOf(t, m, "vda")
+			boots, err := hostb.Machine(m.Name()).DiskPath(t.Context(), "vda")
+			if err != nil {
+				t.Fatal(err)
+			}
 			if head(t, m.Name()).ID == before.ID {
 				identical(t, "raw", old, topImage(t, m.Name(), "vda"))
+				identical(t, "raw", old, hostb.Path(boots))
 			} else {
-				sameAsSource(t, m, "vda")
+				identical(t, "raw", now, topImage(t, m.Name(), "vda"))
+				if !same(t, "raw", old, hostb.Path(boots)) {
+					identical(t, "raw", now, hostb.Path(boots))
+				}
 			}
 			dirty(t, m, "vda", 32*mib, mib, 3)
 			if s := sync(t, m.Name()); s.Kind != "incremental" {

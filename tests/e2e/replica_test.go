@@ -79,6 +79,9 @@ func TestPathsWithSpacesAndQuotes(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := cleanupContext()
 		defer cancel()
+		if err := hostb.Machine(m.Name()).Remove(ctx); err != nil {
+			t.Error(err)
+		}
 		if _, err := hostb.Run(ctx, "rm", "-rf", dir); err != nil {
 			t.Error(err)
 		}
