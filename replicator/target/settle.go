@@ -175,6 +175,10 @@ func (t *Target) recover(ctx context.Context) (cleaned, warnings []string, err e
 	}
 	if !t.settledAlready() {
 		s, err := t.Settle(ctx)
+		if replicator.KindOf(err) == replicator.KindDefine {
+			// The data goes on being replicated while somebody sees to libvirt.
+			return nil, []string{err.Error()}, nil
+		}
 		if err != nil {
 			return nil, nil, err
 		}

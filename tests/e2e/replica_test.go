@@ -129,3 +129,34 @@ func TestScratchSpaceRunningOutEndsTheRunAndNotTheMachine(t *testing.T) {
 	sameAsSource(t, m, "vda")
 	nothingLeft(t, m)
 }
+
+func TestReplicaOnTheSourceItself(t *testing.T) {
+	m := machine(t, qcow2("vda", 64*mib))
+	replica := hosta.Machine(m.Name() + "-replica")
+	t.Cleanup(func() {
+		ctx, cancel := cleanupContext()
+		defer cancel()
+		if err := replica.Remove(ctx); err != nil {
+			t.Error(err)
+		}
+		if _, err := hosta.Run(ctx, "rm", "-rf", storeDir); err != nil {
+			t.Error(err)
+		}
+	})
+	failed(t, start(t, hosta, "sync", m.Name(), "--json").wait(), 1, "other-machine", m.Name(), "")
+	for i := range 2 {
+		dirty(t, m, "vda", int64(i)*mib, mib, i+1)
+		succeeded(t, start(t, hosta, "sync", m.Name(), "--target-domain", replica.Name(), "--json").wait())
+	}
+	src, err := m.DiskPath(t.Context(), "vda")
+	if err != nil {
+		t.Fatal(err)
+	}
+	identical(t, "qcow2", hosta.Path(src), hosta.Path(storeDir+"/"+replica.Name()+"/disks/vda.1.qcow2"))
+	if a, b := uuidOf(t, m), uuidOf(t, replica); a == b {
+		t.Errorf("both domains have UUID %s", a)
+	}
+	if err := replica.StartPaused(t.Context()); err != nil {
+		t.Errorf("the replica does not start beside its source: %v", err)
+	}
+}
