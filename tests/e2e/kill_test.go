@@ -241,3 +241,30 @@ func TestKilledAtEveryStep(t *testing.T) {
 		})
 	}
 }
+
+func TestInterruptedByTheUser(t *testing.T) {
+	m := busyMachine(t)
+	r := midCopy(t, m)
+	if err := hostb.Signal(r.cmd, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	o := r.wait()
+	e := o.find("error")
+	if o.code != 1 || e.Kind != "canceled" || e.Domain != m.Name() {
+		t.Errorf("exit code %d, %+v", o.code, e)
+	}
+	// Both ends have undone what they began when it returns.
+	if left := strayProcesses(t); len(left) > 0 {
+		t.Errorf("still there: %v", left)
+	}
+	if out, err := hosta.Run(t.Context(), "virsh", "domjobinfo", m.Name()); err == nil && !strings.Contains(out, "None") {
+		t.Errorf("the backup job is still open: %s", out)
+	}
+	if got := checkpoints(t, m); len(got) > 0 {
+		t.Errorf("checkpoints %v", got)
+	}
+	setLink(t, hosta, lab.Link{})
+	sync(t, m.Name())
+	sameAsSource(t, m, "vda", "vdb")
+	nothingLeft(t, m)
+}
