@@ -263,6 +263,8 @@ func TestForeignBackupJobIsLeftAlone(t *testing.T) {
 func TestSecondRunOfTheSameMachineIsRefusedAndTheFirstGoesOn(t *testing.T) {
 	m := busyMachine(t)
 	r := midCopy(t, m)
+	// The others wait a little for the lock, so the first run must take long.
+	setLink(t, hosta, lab.Link{Rate: 4e6})
 	failed(t, trySync(t, m.Name()), 75, "busy", m.Name(), "")
 	failed(t, start(t, op_, "sync", m.Name(), "--source-uri", uriA, "--target-uri", uriB, "--json").wait(), 75, "busy", m.Name(), "")
 	// Another machine is nobody's business.
