@@ -11,8 +11,10 @@ require (
 	github.com/google/uuid v1.6.0
 	github.com/kevinburke/ssh_config v1.4.0
 	github.com/klauspost/compress v1.20.3
+	github.com/mattn/go-runewidth v0.0.16
 	github.com/skeema/knownhosts v1.3.2
 	github.com/spf13/cobra v1.10.2
+	github.com/spf13/pflag v1.0.9
 	github.com/vbauerster/mpb/v8 v8.10.2
 	github.com/zeebo/xxh3 v1.1.0
 	golang.org/x/crypto v0.58.0
@@ -21,7 +23,6 @@ require (
 	golang.org/x/term v0.47.0
 	libguestfs.org/libnbd v0.0.0
 	libvirt.org/go/libvirt v1.11006.0
-	libvirt.org/go/libvirtxml v1.9000.0
 )
 
 require (
@@ -30,7 +31,5 @@ require (
 	github.com/creachadair/mds v0.25.4 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/klauspost/cpuid/v2 v2.2.10 // indirect
-	github.com/mattn/go-runewidth v0.0.16 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
-	github.com/spf13/pflag v1.0.9 // indirect
 )
