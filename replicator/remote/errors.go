@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 
@@ -37,12 +36,4 @@ func decodeError(err error) error {
 		return errors.New(rpc.Message)
 	}
 	return e
-}
-
-// typed wraps a method so that its errors keep their type.
-func typed[Req, Resp any](f func(context.Context, Req) (Resp, error)) func(context.Context, Req) (Resp, error) {
-	return func(ctx context.Context, req Req) (Resp, error) {
-		resp, err := f(ctx, req)
-		return resp, encodeError(err)
-	}
 }

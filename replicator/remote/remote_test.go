@@ -152,7 +152,7 @@ func TestWatchdogBitesOnlyInSilence(t *testing.T) {
 
 func TestAgentOfAnotherProtocolIsRefused(t *testing.T) {
 	a := &agent{}
-	if _, err := a.hello(t.Context(), hello{Protocol: protocol + 1, Role: RoleSource}); replicator.KindOf(err) != replicator.KindVersion {
+	if _, err := a.hello(hello{Protocol: protocol + 1, Role: RoleSource}); replicator.KindOf(err) != replicator.KindVersion {
 		t.Errorf("got %v", err)
 	}
 }

@@ -85,56 +85,31 @@ type agent struct {
 
 func (a *agent) methods() handler.Map {
 	return handler.Map{
-		methodHello: handler.New(typed(a.hello)),
+		methodHello: handler.New(func(ctx context.Context, h hello) (hello, error) {
+			reply, err := a.hello(h)
+			return reply, encodeError(err)
+		}),
 		methodPing:  handler.New(func(context.Context) error { return nil }),
 		methodClose: handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
 
-		methodInspect: handler.New(typed(func(ctx context.Context, r replicator.InspectRequest) (*replicator.SourceView, error) {
-			return withSource(ctx, a, func(ctx context.Context, s replicator.SourceEnd) (*replicator.SourceView, error) {
-				return s.Inspect(ctx, r)
-			})
-		})),
-		methodBegin: handler.New(typed(func(ctx context.Context, r replicator.BeginRequest) (*replicator.Begun, error) {
-			return withSource(ctx, a, func(ctx context.Context, s replicator.SourceEnd) (*replicator.Begun, error) { return s.Begin(ctx, r) })
-		})),
-		methodSent: handler.New(typed(func(ctx context.Context, _ struct{}) (*replicator.StreamResult, error) {
-			return withSource(ctx, a, func(ctx context.Context, s replicator.SourceEnd) (*replicator.StreamResult, error) {
-				return s.Wait(ctx, push(ctx))
-			})
-		})),
-		methodFinish: handler.New(typed(func(ctx context.Context, r finishRequest) (struct{}, error) {
-			return withSource(ctx, a, func(ctx context.Context, s replicator.SourceEnd) (struct{}, error) {
-				return struct{}{}, s.Finish(ctx, r.Drop)
-			})
-		})),
+		methodInspect: serve(a, &a.source, replicator.SourceEnd.Inspect),
+		methodBegin:   serve(a, &a.source, replicator.SourceEnd.Begin),
+		methodSent:    serve(a, &a.source, waitAndPush[replicator.SourceEnd]),
+		methodFinish: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r finishRequest) (struct{}, error) {
+			return struct{}{}, s.Finish(ctx, r.Drop)
+		}),
 
-		methodOpen: handler.New(typed(func(ctx context.Context, r replicator.OpenRequest) (*replicator.TargetView, error) {
-			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.TargetView, error) {
-				return t.Open(ctx, r)
-			})
-		})),
-		methodPrepare: handler.New(typed(func(ctx context.Context, r replicator.PrepareRequest) (*replicator.Prepared, error) {
-			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.Prepared, error) {
-				return t.Prepare(ctx, r)
-			})
-		})),
-		methodReceived: handler.New(typed(func(ctx context.Context, _ struct{}) (*replicator.StreamResult, error) {
-			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.StreamResult, error) {
-				return t.Wait(ctx, push(ctx))
-			})
-		})),
-		methodCommit: handler.New(typed(func(ctx context.Context, r replicator.CommitRequest) (*replicator.Committed, error) {
-			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.Committed, error) {
-				return t.Commit(ctx, r)
-			})
-		})),
-		methodSettle: handler.New(typed(func(ctx context.Context, _ struct{}) (*replicator.Settled, error) {
-			return withTarget(ctx, a, func(ctx context.Context, t replicator.TargetEnd) (*replicator.Settled, error) { return t.Settle(ctx) })
-		})),
+		methodOpen:     serve(a, &a.target, replicator.TargetEnd.Open),
+		methodPrepare:  serve(a, &a.target, replicator.TargetEnd.Prepare),
+		methodReceived: serve(a, &a.target, waitAndPush[replicator.TargetEnd]),
+		methodCommit:   serve(a, &a.target, replicator.TargetEnd.Commit),
+		methodSettle: serve(a, &a.target, func(t replicator.TargetEnd, ctx context.Context, _ struct{}) (*replicator.Settled, error) {
+			return t.Settle(ctx)
+		}),
 	}
 }
 
-func (a *agent) hello(_ context.Context, h hello) (hello, error) {
+func (a *agent) hello(h hello) (hello, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	host, _ := os.Hostname()
@@ -188,35 +163,29 @@ func (a *agent) enter(ctx context.Context) (_ context.Context, leave func()) {
 	}
 }
 
-func withSource[T any](ctx context.Context, a *agent, f func(context.Context, replicator.SourceEnd) (T, error)) (T, error) {
-	ctx, leave := a.enter(ctx)
-	defer leave()
-	a.mu.Lock()
-	s := a.source
-	a.mu.Unlock()
-	if s == nil {
-		var zero T
-		return zero, errNoRole
-	}
-	return f(ctx, s)
+// serve makes the handler of one method of an end that this agent may have.
+func serve[End, Req, Resp any](a *agent, end *End, method func(End, context.Context, Req) (Resp, error)) jrpc2.Handler {
+	return handler.New(func(ctx context.Context, req Req) (Resp, error) {
+		ctx, leave := a.enter(ctx)
+		defer leave()
+		a.mu.Lock()
+		e := *end
+		a.mu.Unlock()
+		if any(e) == nil {
+			var none Resp
+			return none, encodeError(errNoRole)
+		}
+		resp, err := method(e, ctx, req)
+		return resp, encodeError(err)
+	})
 }
 
-func withTarget[T any](ctx context.Context, a *agent, f func(context.Context, replicator.TargetEnd) (T, error)) (T, error) {
-	ctx, leave := a.enter(ctx)
-	defer leave()
-	a.mu.Lock()
-	t := a.target
-	a.mu.Unlock()
-	if t == nil {
-		var zero T
-		return zero, errNoRole
-	}
-	return f(ctx, t)
-}
-
-// push sends progress to the controller. Progress that cannot be sent is not
-// missed: the call it belongs to fails for the same reason.
-func push(ctx context.Context) func(replicator.Progress) {
+// waitAndPush waits for the stream's end and sends progress to the controller.
+// Progress that cannot be sent is not missed: the call it belongs to fails for
+// the same reason.
+func waitAndPush[End interface {
+	Wait(context.Context, func(replicator.Progress)) (*replicator.StreamResult, error)
+}](e End, ctx context.Context, _ struct{}) (*replicator.StreamResult, error) {
 	srv := jrpc2.ServerFromContext(ctx)
-	return func(p replicator.Progress) { _ = srv.Notify(ctx, methodProgress, p) }
+	return e.Wait(ctx, func(p replicator.Progress) { _ = srv.Notify(ctx, methodProgress, p) })
 }
