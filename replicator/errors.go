@@ -196,9 +196,9 @@ func (e *Error) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// AsError returns err as an *Error, for the connection: the first *Error in its
-// chain with the text that was wrapped around it kept, or one of KindOther. It
-// returns nil for nil.
+// AsError returns err as an *Error: the first *Error in its chain, with what was
+// wrapped around it or joined to it kept in the text. Anything else becomes one
+// of KindOther; nil stays nil.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil
@@ -210,6 +210,17 @@ func AsError(err error) *Error {
 	if err == error(e) {
 		return e
 	}
-	// Something wrapped it: keep the fields a caller decides on and the whole text.
-	return &Error{Kind: e.Kind, Err: err}
+	// What has a field of its own need not be in the text as well.
+	text := strings.Replace(err.Error(), e.Error(), e.Text(), 1)
+	return &Error{Kind: e.Kind, Domain: e.Domain, Disk: e.Disk, Hint: e.Hint, Err: &reworded{text: text, err: err}}
 }
+
+// reworded is an error with another text.
+type reworded struct {
+	text string
+	err  error
+}
+
+func (r *reworded) Error() string { return r.text }
+
+func (r *reworded) Unwrap() error { return r.err }

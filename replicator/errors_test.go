@@ -46,6 +46,12 @@ func TestWrappedErrorKeepsKindAndText(t *testing.T) {
 	if out.Kind != KindDomainOff || out.Error() != "sync: shut off" {
 		t.Errorf("got kind %q text %q", out.Kind, out.Error())
 	}
+	// Its fields are kept too, and not told twice.
+	disk := &Error{Kind: KindNoSpace, Domain: "vm1", Disk: "vda", Op: "write", Hint: "free space", Err: errors.New("full")}
+	out = hop(t, AsError(errors.Join(fmt.Errorf("state s is stored, but: %w", disk), errors.New("and more"))))
+	if out.Domain != "vm1" || out.Disk != "vda" || out.Hint != "free space" || out.Text() != "state s is stored, but: write: full\nand more" {
+		t.Errorf("got %+v, text %q", out, out.Text())
+	}
 	if got := KindOf(errors.New("x")); got != KindOther {
 		t.Errorf("kind of a plain error is %q", got)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -51,18 +50,13 @@ func (f *outputFlags) open() (out ui.Output, log io.Writer) {
 
 // errorEvent tells of the error that ended a run on a domain.
 func errorEvent(err error, domain string) event.Error {
-	e := event.Error{Kind: replicator.KindOf(err), Message: err.Error(), Domain: domain}
-	var typed *replicator.Error
-	switch {
-	case errors.As(err, &typed):
-		e.Disk, e.Hint = typed.Disk, typed.Advice()
-		// What has a field of its own need not be in the text as well.
-		e.Message = strings.Replace(e.Message, typed.Error(), typed.Text(), 1)
-		if typed.Domain != "" {
-			e.Domain = typed.Domain
-		}
-	case errors.Is(err, context.Canceled):
-		e.Kind, e.Message = replicator.KindCanceled, "interrupted; both ends have undone what they began"
+	e := replicator.AsError(err)
+	out := event.Error{Kind: e.Kind, Message: e.Text(), Domain: domain, Disk: e.Disk, Hint: e.Advice()}
+	if e.Domain != "" {
+		out.Domain = e.Domain
 	}
-	return e
+	if e.Kind == replicator.KindOther && errors.Is(err, context.Canceled) {
+		out.Kind, out.Message = replicator.KindCanceled, "interrupted; both ends have undone what they began"
+	}
+	return out
 }

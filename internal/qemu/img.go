@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -28,34 +27,16 @@ var ErrInUse = errors.New("the image is in use by another process")
 // ErrDamaged means that an image's structure contradicts itself.
 var ErrDamaged = errors.New("the image is damaged")
 
-// Info is what qemu-img tells of one image.
-type Info struct {
-	Format      string `json:"format"`
-	VirtualSize int64  `json:"virtual-size"` // bytes
-	ActualSize  int64  `json:"actual-size"`  // bytes on disk
-	Backing     string `json:"full-backing-filename"`
-}
-
 // Create makes an empty qcow2 image of size bytes.
 func Create(ctx context.Context, path string, size int64) error {
-	return img(ctx, nil, "create", "-q", "-f", "qcow2", "-o", "compat=1.1", "--", path, strconv.FormatInt(size, 10))
+	return img(ctx, "create", "-q", "-f", "qcow2", "-o", "compat=1.1", "--", path, strconv.FormatInt(size, 10))
 }
 
 // CreateOverlay makes an empty qcow2 image over a qcow2 backing file. backing is
 // written into the image as it is given, so that a relative name keeps the
 // chain valid when its folder is moved.
 func CreateOverlay(ctx context.Context, path, backing string, size int64) error {
-	return img(ctx, nil, "create", "-q", "-f", "qcow2", "-o", "compat=1.1", "-b", backing, "-F", "qcow2", "--", path, strconv.FormatInt(size, 10))
-}
-
-// Inspect reads an image's header. It takes no lock, so it also works on an
-// image in use.
-func Inspect(ctx context.Context, path string) (*Info, error) {
-	var info Info
-	if err := img(ctx, &info, "info", "-U", "--output=json", "--", path); err != nil {
-		return nil, err
-	}
-	return &info, nil
+	return img(ctx, "create", "-q", "-f", "qcow2", "-o", "compat=1.1", "-b", backing, "-F", "qcow2", "--", path, strconv.FormatInt(size, 10))
 }
 
 // Commit merges an overlay into its backing file, and leaves the overlay as it
@@ -63,14 +44,14 @@ func Inspect(ctx context.Context, path string) (*Info, error) {
 // its end or not. Ranges that the overlay has as zeros are freed in the backing
 // file. It fails with [ErrInUse] when either image is open elsewhere.
 func Commit(ctx context.Context, path string) error {
-	return img(ctx, nil, "commit", "-q", "-d", "-f", "qcow2", "--", path)
+	return img(ctx, "commit", "-q", "-d", "-f", "qcow2", "--", path)
 }
 
 // Check examines an image's own structure (not its backing chain, not its
 // data). Leaked clusters waste space but harm nothing and are no error. A
 // damaged image gives an error for which errors.Is(err, ErrDamaged) holds.
 func Check(ctx context.Context, path string) error {
-	err := img(ctx, nil, "check", "-q", "-f", "qcow2", "--", path)
+	err := img(ctx, "check", "-q", "-f", "qcow2", "--", path)
 	var exit *proc.ExitError
 	if !errors.As(err, &exit) {
 		return err
@@ -84,21 +65,14 @@ func Check(ctx context.Context, path string) error {
 	return err
 }
 
-// maxOutput bounds what is read of qemu-img's output, in bytes.
-const maxOutput = 1 << 20
-
-// img runs qemu-img and decodes its JSON output into out, if out is given.
-func img(ctx context.Context, out any, args ...string) error {
-	cmd := proc.Cmd{Argv: append([]string{ImgProgram}, args...), Package: "qemu-utils", Env: cLocale()}
-	stdout, err := proc.Output(ctx, cmd, maxOutput)
+// img runs qemu-img to its end. What it prints to stdout is for people.
+func img(ctx context.Context, args ...string) error {
+	p, err := proc.Start(ctx, proc.Cmd{Argv: append([]string{ImgProgram}, args...), Package: "qemu-utils", Env: cLocale()})
+	if err == nil {
+		err = p.Wait()
+	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", ImgProgram, args[0], classify(err))
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(stdout, out); err != nil {
-		return fmt.Errorf("%s %s: %w", ImgProgram, args[0], err)
 	}
 	return nil
 }

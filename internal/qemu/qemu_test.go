@@ -127,14 +127,3 @@ func TestServeSaysWhyItCannot(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-func TestInspect(t *testing.T) {
-	base, overlay := chain(t)
-	info, err := Inspect(t.Context(), overlay)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Format != "qcow2" || info.VirtualSize != 64<<20 || info.Backing != base {
-		t.Errorf("%+v", info)
-	}
-}

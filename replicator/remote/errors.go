@@ -18,11 +18,7 @@ func encodeError(err error) error {
 	if err == nil {
 		return nil
 	}
-	var e *replicator.Error
-	if !errors.As(err, &e) {
-		e = &replicator.Error{Kind: replicator.KindOther, Err: err}
-	}
-	return jrpc2.Errorf(codeTyped, "%s", err.Error()).WithData(e)
+	return jrpc2.Errorf(codeTyped, "%s", err.Error()).WithData(replicator.AsError(err))
 }
 
 // decodeError is the reverse of encodeError.
