@@ -31,6 +31,14 @@ type ConnectError struct {
 }
 
 func (e *ConnectError) Error() string {
+	if e.Hint != "" {
+		return e.Problem() + ": " + e.Hint
+	}
+	return e.Problem()
+}
+
+// Problem says what is wrong.
+func (e *ConnectError) Problem() string {
 	var what string
 	switch e.Op {
 	case OpConnect:
@@ -42,11 +50,11 @@ func (e *ConnectError) Error() string {
 	default:
 		what = "connection to " + e.Host + " ended"
 	}
-	if e.Hint != "" {
-		return fmt.Sprintf("%s: %v: %s", what, e.Err, e.Hint)
-	}
 	return fmt.Sprintf("%s: %v", what, e.Err)
 }
+
+// Advice says what to do about it; may be empty.
+func (e *ConnectError) Advice() string { return e.Hint }
 
 func (e *ConnectError) Unwrap() error { return e.Err }
 

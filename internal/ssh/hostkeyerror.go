@@ -27,22 +27,34 @@ type HostKeyError struct {
 	Err error
 }
 
-func (e *HostKeyError) Error() string {
+func (e *HostKeyError) Error() string { return e.Problem() + ": " + e.Advice() }
+
+// Problem says what is wrong.
+func (e *HostKeyError) Problem() string {
 	key := fmt.Sprintf("%s %s", e.KeyType, e.Fingerprint)
 	switch e.Kind {
 	case HostKeyUnknown:
-		return fmt.Sprintf("host %s is not known (it shows %s): compare this fingerprint with the host's own "+
-			"(ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub, at its console), then run: %s", e.Host, key, e.Fix)
+		return fmt.Sprintf("host %s is not known (it shows %s)", e.Host, key)
 	case HostKeyChanged:
-		return fmt.Sprintf("THE KEY OF HOST %s HAS CHANGED (it shows %s, another one is in %s line %d): "+
-			"either the host was set up anew, or somebody intercepts the connection. If it was set up anew and "+
-			"this fingerprint is its own, run: %s", e.Host, key, e.File, e.Line, e.Fix)
+		return fmt.Sprintf("THE KEY OF HOST %s HAS CHANGED (it shows %s, another one is in %s line %d)", e.Host, key, e.File, e.Line)
 	case HostKeyRevoked:
-		return fmt.Sprintf("host %s shows a key that is marked as revoked in %s line %d (%s): do not connect; "+
-			"give the host a new key", e.Host, e.File, e.Line, key)
+		return fmt.Sprintf("host %s shows a key that is marked as revoked in %s line %d (%s)", e.Host, e.File, e.Line, key)
 	}
-	return fmt.Sprintf("host %s shows a certificate that is not acceptable (%s): %v: "+
-		"have it signed anew, or check the @cert-authority line", e.Host, key, e.Err)
+	return fmt.Sprintf("host %s shows a certificate that is not acceptable (%s): %v", e.Host, key, e.Err)
+}
+
+// Advice says what to do about it.
+func (e *HostKeyError) Advice() string {
+	switch e.Kind {
+	case HostKeyUnknown:
+		return "compare this fingerprint with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub, at its console), then: " + e.Fix
+	case HostKeyChanged:
+		return "either the host was set up anew, or somebody intercepts the connection; " +
+			"if it was set up anew and this fingerprint is its own, then: " + e.Fix
+	case HostKeyRevoked:
+		return "do not connect; give the host a new key"
+	}
+	return "have it signed anew, or check the @cert-authority line"
 }
 
 func (e *HostKeyError) Unwrap() error { return e.Err }

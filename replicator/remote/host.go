@@ -34,23 +34,18 @@ func Reach(ctx context.Context, e Endpoint, opts ssh.Options, log io.Writer) (Ho
 	}
 	client, err := ssh.Dial(ctx, ssh.Target{User: e.User, Host: e.Host, Port: e.Port}, opts)
 	if err != nil {
-		return nil, &replicator.Error{Kind: replicator.KindUnreachable, Op: "connect to " + e.Name, Hint: sshHint(e.Name, err), Err: err}
+		return nil, unreachable(e.Name, err)
 	}
 	return &sshHost{name: e.Name, client: client, log: log}, nil
 }
 
-// sshHint says what to do about a connection that could not be made. Where the
-// error itself has better advice, that is it.
-func sshHint(host string, err error) string {
-	var key *ssh.HostKeyError
-	var conn *ssh.ConnectError
-	switch {
-	case errors.As(err, &key) && key.Fix != "":
-		return "check the fingerprint with the host's administrator, then: " + key.Fix
-	case errors.As(err, &conn) && conn.Hint != "":
-		return conn.Hint
+// unreachable is the error of a host that cannot be connected to.
+func unreachable(host string, err error) error {
+	problem, advice := ssh.Advice(err)
+	if advice == "" {
+		advice = "try: ssh " + host
 	}
-	return "try: ssh " + host
+	return &replicator.Error{Kind: replicator.KindUnreachable, Op: "connect to " + host, Hint: advice, Err: errors.New(problem)}
 }
 
 // localHost is this host. Its agent is a child in a session of its own: a
