@@ -66,14 +66,19 @@ setup-build: go-version
 setup-lab: setup-build
 	@$(call packages,$(RUN_PACKAGES) $(LAB_PACKAGES))
 
-# Install the packages that are missing. RUNLEVEL=1 keeps the services of a
-# package from starting on this machine: only the lab's hosts run them.
+# Install the packages that are missing. While that lasts a policy keeps their
+# services from starting on this machine: only the lab's hosts run them.
+POLICY := /usr/sbin/policy-rc.d
 define packages
 missing=$$(for p in $(1); do \
 	dpkg-query -W -f='$${db:Status-Status}\n' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
 if [ -n "$$missing" ]; then \
 	echo "installing" $$missing; \
-	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	if [ ! -e $(POLICY) ]; then \
+		trap 'rm -f $(POLICY)' EXIT; \
+		printf '#!/bin/sh\nexit 101\n' >$(POLICY); chmod 0755 $(POLICY); \
+	fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
 fi
 endef

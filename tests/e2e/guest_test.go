@@ -205,19 +205,21 @@ func TestNextRunThawsWhenEvenTheGuardWasKilled(t *testing.T) {
 }
 
 // killAll kills every process of a host whose command line contains one of the
-// texts.
+// texts. All are looked for before the first is killed: when one dies, others may
+// end by themselves.
 func killAll(t *testing.T, h *lab.Host, processes ...string) {
 	t.Helper()
+	var all []int
 	for _, process := range processes {
 		pids, err := h.Pids(t.Context(), process)
 		if err != nil || len(pids) == 0 {
 			t.Fatalf("no process %q on %s: %v", process, h.Name(), err)
 		}
-		for _, pid := range pids {
-			// One may have ended meanwhile because another was killed.
-			if err := h.Kill(t.Context(), pid, syscall.SIGKILL); err != nil && !strings.Contains(err.Error(), "No such process") {
-				t.Fatal(err)
-			}
+		all = append(all, pids...)
+	}
+	for _, pid := range all {
+		if err := h.Kill(t.Context(), pid, syscall.SIGKILL); err != nil && !strings.Contains(err.Error(), "No such process") {
+			t.Fatal(err)
 		}
 	}
 }
