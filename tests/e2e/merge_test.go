@@ -17,7 +17,8 @@ func TestMergeKilledHalfWay(t *testing.T) {
 	hide(t, hostb, qemuImg)
 	script := "#!/bin/sh\n" +
 		"[ \"$1\" = commit ] || exec " + qemuImg + ".hidden \"$@\"\n" +
-		qemuImg + ".hidden \"$@\" & sleep 0.1; kill -9 $!; exit 1\n"
+		// At 64 MiB a second, so that there is a middle on any machine.
+		"shift; " + qemuImg + ".hidden commit -r 67108864 \"$@\" & sleep 1.5; kill -9 $!; exit 1\n"
 	if err := hostb.WriteFile(qemuImg, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
