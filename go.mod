@@ -12,6 +12,7 @@ require (
 	github.com/kevinburke/ssh_config v1.4.0
 	github.com/klauspost/compress v1.20.3
 	github.com/mattn/go-runewidth v0.0.16
+	github.com/pojntfx/go-nbd v0.3.2
 	github.com/skeema/knownhosts v1.3.2
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
