@@ -14,7 +14,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +24,9 @@ import (
 // handshakeLimit bounds connecting and the NBD handshake. Servers answer within
 // milliseconds; one that does not is hung, or no NBD server.
 const handshakeLimit = 30 * time.Second
+
+// sendBuffer is what a socket may hold of our writes, in bytes.
+const sendBuffer = 4 << 20
 
 // Options name an export.
 type Options struct {
@@ -40,8 +43,10 @@ type Conn struct {
 	size int64
 	stop func() bool
 
-	mu  sync.Mutex // guards cut
-	cut int        // a descriptor of the socket to shut down; -1 when closed
+	// sock is the connection that libnbd reads and writes through a descriptor of
+	// its own: it serves for waiting and for cutting.
+	sock *net.UnixConn
+	raw  syscall.RawConn
 }
 
 // Dial connects to an export. Cancelling ctx at any later time cuts the
@@ -59,7 +64,7 @@ func dial(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{h: h, cut: -1, stop: func() bool { return true }}
+	c := &Conn{h: h, stop: func() bool { return true }}
 	if err := c.handshake(ctx, o); err != nil {
 		c.kill()
 		return nil, err
@@ -114,29 +119,24 @@ func (c *Conn) handshake(ctx context.Context, o Options) error {
 	return nil
 }
 
-// connect returns a connected socket for libnbd to own. It keeps a second
-// descriptor: shutting that down is the only way to wake libnbd from another
-// thread, because a waiting call holds the handle's lock.
+// connect returns a connected socket for libnbd to own.
 func (c *Conn) connect(ctx context.Context, path string) (int, error) {
 	d := net.Dialer{Timeout: handshakeLimit}
 	conn, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
 		return -1, err
 	}
-	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
+	c.sock = conn.(*net.UnixConn)
+	if c.raw, err = c.sock.SyscallConn(); err != nil {
 		return -1, err
 	}
 	sock := -1
 	var dupErr error
-	err = raw.Control(func(fd uintptr) {
-		if sock, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); dupErr != nil {
-			return
-		}
-		if c.cut, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); dupErr != nil {
-			_ = unix.Close(sock)
-		}
+	err = c.raw.Control(func(fd uintptr) {
+		// A hint: with the small default, sender and receiver wake each other several
+		// times for each request.
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
+		sock, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 	})
 	if err := errors.Join(err, dupErr); err != nil {
 		return -1, err
@@ -145,13 +145,11 @@ func (c *Conn) connect(ctx context.Context, path string) (int, error) {
 	return sock, nil
 }
 
-// shutdown cuts the connection; any goroutine may call it.
+// shutdown cuts the connection, which ends every wait of libnbd's and of ours; any
+// goroutine may call it.
 func (c *Conn) shutdown() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cut >= 0 {
-		_ = unix.Shutdown(c.cut, unix.SHUT_RDWR)
-	}
+	// The error is that of a connection that is closed already.
+	_ = c.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 }
 
 // kill closes without a word to the server. It also ends every request in flight:
@@ -162,11 +160,8 @@ func (c *Conn) kill() {
 		_ = c.h.Close()
 		c.h = nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cut >= 0 {
-		_ = unix.Close(c.cut)
-		c.cut = -1
+	if c.sock != nil {
+		_ = c.sock.Close()
 	}
 }
 

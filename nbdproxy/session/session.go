@@ -43,7 +43,7 @@ type result struct {
 }
 
 // body is one mode of the program. Its context ends when stdin does.
-type body func(ctx context.Context, doc []byte, ev *emitter) (*result, error)
+type body func(ctx context.Context, doc []byte, ev *emitter, log *slog.Logger) (*result, error)
 
 func run(ctx context.Context, s IO, b body) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -80,7 +80,7 @@ func execute(ctx context.Context, cancel context.CancelCauseFunc, s IO, b body, 
 	if line.err != nil {
 		return nil, line.err
 	}
-	return b(ctx, line.doc, ev)
+	return b(ctx, line.doc, ev, s.Log)
 }
 
 type firstLine struct {

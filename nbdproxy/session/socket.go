@@ -15,9 +15,6 @@ import (
 	"vmsync/nbdproxy/spec"
 )
 
-// clientLimit is how long a session waits for its client.
-const clientLimit = 60 * time.Second
-
 // listen makes the unix socket, for this user only. Of what may be at its path it
 // removes nothing but a socket that nobody listens on.
 func listen(ctx context.Context, path string) (*net.UnixListener, error) {
@@ -59,35 +56,4 @@ func clear(path string) error {
 		return fmt.Errorf("cannot tell whether %s is in use: %w", path, err)
 	}
 	return os.Remove(path)
-}
-
-// accept reports ready, waits for the one client and closes the listener, which
-// turns every other one away.
-func accept(ctx context.Context, path string, ev *emitter) (*net.UnixConn, error) {
-	l, err := listen(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
-	if err := l.SetDeadline(time.Now().Add(clientLimit)); err != nil {
-		return nil, err
-	}
-	if err := ev.emit(spec.Event{Event: spec.EventReady}); err != nil {
-		return nil, err
-	}
-	conn, err := l.AcceptUnix()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, peerError(fmt.Errorf("nobody connected to %s within %v", path, clientLimit))
-	}
-	if err != nil {
-		return nil, peerError(fmt.Errorf("waiting for a client: %w", err))
-	}
-	return conn, nil
-}
-
-// interrupter ends every wait on conn, now and later.
-func interrupter(conn net.Conn) func() {
-	return func() { _ = conn.SetDeadline(time.Unix(1, 0)) }
 }

@@ -72,7 +72,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // replaced and closed whenever what follows changes
-	ready   bool
+	ready   *spec.Event
 	disks   map[string]spec.Event // latest progress of each disk
 	done    *spec.Event
 	failed  *spec.Error
@@ -158,7 +158,7 @@ func (s *Session) update(f func()) {
 func (s *Session) take(e spec.Event) {
 	switch e.Event {
 	case spec.EventReady:
-		s.ready = true
+		s.ready = &e
 	case spec.EventProgress:
 		if _, known := s.disks[e.Disk]; known || len(s.disks) < maxDisks {
 			s.disks[e.Disk] = e
@@ -172,25 +172,25 @@ func (s *Session) take(e spec.Event) {
 	}
 }
 
-// Ready returns when the socket listens. A cancelled context leaves the session as
-// it is.
-func (s *Session) Ready(ctx context.Context) error {
+// Ready returns the ready event when it has come. A cancelled context leaves the
+// session as it is.
+func (s *Session) Ready(ctx context.Context) (spec.Event, error) {
 	for {
 		s.mu.Lock()
 		ready, changed := s.ready, s.changed
 		s.mu.Unlock()
-		if ready {
-			return nil
+		if ready != nil {
+			return *ready, nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s %s: %w", programName, s.mode, context.Cause(ctx))
+			return spec.Event{}, fmt.Errorf("wait for %s %s: %w", programName, s.mode, context.Cause(ctx))
 		case <-s.process.Done():
 			<-s.read
 			if s.isReady() {
-				return nil // the stream was short; Wait tells the rest
+				continue // the stream was short; Wait tells the rest
 			}
-			return s.failure(s.process.Wait())
+			return spec.Event{}, s.failure(s.process.Wait())
 		case <-changed:
 		}
 	}
@@ -199,7 +199,7 @@ func (s *Session) Ready(ctx context.Context) error {
 func (s *Session) isReady() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ready
+	return s.ready != nil
 }
 
 // Wait returns when the program has ended: its results and the stream's bytes, or

@@ -63,7 +63,7 @@ func session(t *testing.T, says ...string) *Session {
 func TestResultsAndProgressArrive(t *testing.T) {
 	s := session(t, `{"event":"ready"}`, `{"event":"progress","disk":"vda","done":5,"total":9,"wire":3}`, "",
 		`{"event":"done","wire":7,"disks":[{"name":"vda","data_bytes":9,"digest":"00ff"}]}`)
-	if err := s.Ready(t.Context()); err != nil {
+	if _, err := s.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var seen []spec.Event
@@ -113,11 +113,11 @@ func TestOnlyACleanEndCounts(t *testing.T) {
 }
 
 func TestReadyFailsWithTheProgramsError(t *testing.T) {
-	err := session(t, `{"event":"failed","error":{"kind":"export","message":"refused"}}`, "EXIT-1").Ready(t.Context())
+	_, err := session(t, `{"event":"failed","error":{"kind":"export","message":"refused"}}`, "EXIT-1").Ready(t.Context())
 	if replicator.KindOf(err) != replicator.KindExport {
 		t.Errorf("got %v", err)
 	}
-	err = session(t, "EXIT-1").Ready(t.Context())
+	_, err = session(t, "EXIT-1").Ready(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "something broke") {
 		t.Errorf("its last words are missing: %v", err)
 	}
@@ -127,7 +127,7 @@ func TestContextEndsTheWaitAndNotTheSession(t *testing.T) {
 	s := session(t, untilEnd, `{"event":"ready"}`, `{"event":"done"}`)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Ready: %v", err)
 	}
 	if _, _, err := s.Wait(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {

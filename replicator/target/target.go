@@ -34,6 +34,8 @@ const runRoot = "/run/vmsync/target"
 // Target implements replicator.TargetEnd on this host. Make one with [New] for
 // each run.
 type Target struct {
+	reachedAt string
+
 	program string // vmsync-nbd
 	virt    *libvirt.Conn
 	qemuGID int    // group that qemu runs as; -1: libvirt leaves owners alone
@@ -61,8 +63,9 @@ type preparation struct {
 	cancel context.CancelFunc
 }
 
-// New makes the target end of this host.
-func New() *Target { return &Target{} }
+// New makes the target end of this host, which the controller reached at an address
+// of SSH's, or at none.
+func New(reachedAt string) *Target { return &Target{reachedAt: reachedAt} }
 
 // fail makes an error about the replica.
 func (t *Target) fail(kind string, op, disk, hint string, err error) error {
@@ -95,7 +98,7 @@ func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replica
 		return nil, err
 	}
 	view := &replicator.TargetView{Pair: t.manifest.Pair, HostID: host.UUID, Folder: t.folder.Dir(),
-		UUID: t.manifest.Source.UUID, LastUsed: t.manifest.LastGeneration}
+		UUID: t.manifest.Source.UUID, LastUsed: t.manifest.LastGeneration, ReachedAt: t.reachedAt}
 	if view.Cleaned, view.Warnings, err = t.recover(ctx); err != nil {
 		return nil, err
 	}
