@@ -64,7 +64,7 @@ func send(ctx context.Context, p *receiver, conn *net.UnixConn, h stream.Header,
 		return nil, err
 	}
 	names, meters := newMeters(h.Disks)
-	stopProgress := ev.progress(names, meters, enc.Wire)
+	stopProgress := ev.progress(names, meters, enc.Traffic)
 	defer stopProgress()
 	sums, err := export.Send(ctx, disks, enc, meters, interrupter(conn))
 	if err != nil {
@@ -73,7 +73,7 @@ func send(ctx context.Context, p *receiver, conn *net.UnixConn, h stream.Header,
 	if err := p.goodbye(ctx, conn); err != nil {
 		return nil, err
 	}
-	return &result{results(h.Disks, sums), enc.Wire()}, nil
+	return &result{results(h.Disks, sums), enc.Traffic()}, nil
 }
 
 // receiver watches the other direction of the stream's connection. The receiver

@@ -20,6 +20,7 @@ type Decoder struct {
 	zstd   *zstd.Decoder
 	wire   atomic.Int64
 	opened atomic.Int64
+	count  counters
 
 	issued   int64
 	disks    []DiskSum
@@ -152,6 +153,7 @@ func (d *Decoder) account(f *Frame) error {
 		return fmt.Errorf("disk %q: its extents exceed its size", disk.Name)
 	}
 	s.add(f.Kind, sum, f.head.content)
+	d.count.add(f.Kind, f.head.codec, int(f.head.raw), int(f.head.stored))
 	d.issued++
 	return nil
 }

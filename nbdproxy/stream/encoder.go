@@ -19,6 +19,7 @@ type Encoder struct {
 	comp   *compressor
 	pool   sync.Pool // of *scratch
 	wire   atomic.Int64
+	count  counters
 
 	mu    sync.Mutex // guards what follows, and w
 	err   error
@@ -110,6 +111,7 @@ func (e *Encoder) frame(kind Kind, disk int, extents []Extent, payload []byte) e
 		return err
 	}
 	e.disks[disk].add(kind, sum, h.content)
+	e.count.add(kind, h.codec, len(payload), len(stored))
 	return nil
 }
 
