@@ -3,6 +3,8 @@ package replicator
 import (
 	"context"
 	"time"
+
+	"vmsync/nbdproxy/spec"
 )
 
 // SourceEnd is the host whose domain is replicated. One SourceEnd serves one
@@ -155,13 +157,8 @@ type BegunDisk struct {
 	Incremental bool   `json:"incremental"`
 }
 
-// Progress of one disk, or of the stream.
-type Progress struct {
-	Disk  string `json:"disk"`
-	Done  int64  `json:"done"`  // bytes of changed extents handled
-	Total int64  `json:"total"` // bytes of changed extents in all; 0 while unknown
-	Wire  int64  `json:"wire"`  // bytes of stream so far, all disks
-}
+// Progress of one disk and of the stream, as one end sees it.
+type Progress = spec.Progress
 
 // DiskResult sums up one disk of a finished stream.
 type DiskResult struct {
@@ -173,8 +170,8 @@ type DiskResult struct {
 
 // StreamResult sums up a finished stream as one end saw it.
 type StreamResult struct {
-	Disks []DiskResult `json:"disks"`
-	Wire  int64        `json:"wire"` // bytes
+	Disks   []DiskResult `json:"disks"`
+	Traffic spec.Traffic `json:"traffic"`
 }
 
 // OpenRequest asks for the target's view of a replica.

@@ -69,6 +69,7 @@ type run struct {
 	prepared *Prepared
 	begun    *Begun
 	sent     *StreamResult
+	moved    time.Duration // how long the transfer took
 	sum      *event.Summary
 }
 
@@ -206,6 +207,8 @@ func (r *run) sameDisks() error {
 func (r *run) transfer(ctx context.Context) error {
 	parts, cancel := context.WithCancel(ctx)
 	defer cancel()
+	start := time.Now()
+	told := newProgress(r.out)
 	var received *StreamResult
 	var sourceErr, targetErr, relayErr error
 	failed := func(err error) {
@@ -215,11 +218,11 @@ func (r *run) transfer(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		r.sent, sourceErr = r.src.Wait(parts, func(p Progress) { r.out.Emit(event.Progress(p)) })
+		r.sent, sourceErr = r.src.Wait(parts, told.sent)
 		failed(sourceErr)
 	})
 	wg.Go(func() {
-		received, targetErr = r.dst.Wait(parts, func(Progress) {})
+		received, targetErr = r.dst.Wait(parts, told.written)
 		failed(targetErr)
 	})
 	if !r.begun.Direct {
@@ -229,6 +232,7 @@ func (r *run) transfer(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
+	r.moved = time.Since(start)
 	if sourceErr != nil || targetErr != nil {
 		return chooseError(ctx, sourceErr, targetErr, relayErr)
 	}
@@ -319,7 +323,7 @@ func (r *run) commitRequest() CommitRequest {
 
 func (r *run) summary(c *Committed) *event.Summary {
 	s := &event.Summary{Domain: r.source.Name, State: c.State, Kind: r.plan.Kind(),
-		Consistency: string(r.begun.Consistency), SentBytes: r.sent.Wire, Frozen: r.begun.Frozen}
+		Consistency: string(r.begun.Consistency), Traffic: traffic(r.sent.Traffic), Transfer: r.moved, Frozen: r.begun.Frozen}
 	for _, d := range r.sent.Disks {
 		kind := event.KindFull
 		if slices.ContainsFunc(r.plan.Disks, func(p PlanDisk) bool { return p.Name == d.Name && p.Incremental }) {

@@ -103,9 +103,10 @@ func (s *sender) walk(ctx context.Context, l *lane, frames chan<- []stream.Exten
 		},
 		zero: func(extents []stream.Extent) error { return s.sendZero(extents) },
 	}
-	if err := walk(l, s.disk, p.add); err != nil {
+	if err := walk(l, s.disk, func(e stream.Extent, c class) error { s.meter.Find(e); return p.add(e, c) }); err != nil {
 		return err
 	}
+	s.meter.FoundAll()
 	return p.flush()
 }
 
@@ -155,7 +156,7 @@ func (s *sender) read(l *lane, frames <-chan []stream.Extent) error {
 			if err := s.enc.Data(s.index, data, payload); err != nil {
 				return err
 			}
-			s.meter.Done.Add(int64(len(payload)))
+			s.meter.Handle(stream.KindData, int64(len(payload)))
 		}
 		if len(zeros) > 0 {
 			if err := s.sendZero(zeros); err != nil {
@@ -171,7 +172,7 @@ func (s *sender) sendZero(extents []stream.Extent) error {
 		return err
 	}
 	for _, e := range extents {
-		s.meter.Done.Add(e.Length)
+		s.meter.Handle(stream.KindZero, e.Length)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func applyStream(ctx context.Context, doc []byte, ev *emitter, log *slog.Logger)
 		ordered[i] = disks[k]
 	}
 	names, meters := newMeters(header.Disks)
-	stopProgress := ev.progress(names, meters, dec.Wire)
+	stopProgress := ev.progress(names, meters, dec.Traffic)
 	defer stopProgress()
 	// Closing tells the sender that everything arrived; it need not wait for disks.
 	received := func() { link.CloseAll(conns) }
@@ -62,5 +62,5 @@ func applyStream(ctx context.Context, doc []byte, ev *emitter, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	return &result{results(header.Disks, sums), dec.Wire()}, nil
+	return &result{results(header.Disks, sums), dec.Traffic()}, nil
 }

@@ -72,7 +72,7 @@ func send(p *receiver, conns []*link.Conn, h stream.Header, c spec.Compression, 
 		return nil, err
 	}
 	names, meters := newMeters(h.Disks)
-	stopProgress := ev.progress(names, meters, enc.Wire)
+	stopProgress := ev.progress(names, meters, enc.Traffic)
 	defer stopProgress()
 	sums, err := export.Send(p.ctx, disks, enc, meters, interrupter(conns))
 	if err != nil {
@@ -81,7 +81,7 @@ func send(p *receiver, conns []*link.Conn, h stream.Header, c spec.Compression, 
 	if err := p.goodbye(); err != nil {
 		return nil, err
 	}
-	return &result{results(h.Disks, sums), enc.Wire()}, nil
+	return &result{results(h.Disks, sums), enc.Traffic()}, nil
 }
 
 // receiver watches the other direction of the stream's connections. The receiver

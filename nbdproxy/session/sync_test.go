@@ -57,9 +57,14 @@ func (l *lab) sync(parent, compress string, transfers ...transfer) []spec.DiskRe
 	if diff := cmp.Diff(sent.Disks, received.Disks); diff != "" {
 		l.t.Errorf("the ends do not agree (-sent +received):\n%s", diff)
 	}
-	if n := wire(); sent.Wire != received.Wire || n >= 0 && sent.Wire != n {
-		l.t.Errorf("%d bytes went over the wire; sent %d, received %d", n, sent.Wire, received.Wire)
+	if n := wire(); n >= 0 && sent.Traffic.Wire != n {
+		l.t.Errorf("%d bytes went over the wire; sent %d", n, sent.Traffic.Wire)
 	}
+	if diff := cmp.Diff(sent.Traffic, received.Traffic); diff != "" {
+		l.t.Errorf("the ends counted different streams (-sent +received):\n%s", diff)
+	}
+	checkProgress(l.t, serve.events, true)
+	checkProgress(l.t, apply.events, false)
 	for _, s := range slices.Concat(sources, targets) {
 		s.stop()
 	}

@@ -84,7 +84,8 @@ type ApplyDisk struct {
 }
 
 // Kinds of events. Ready comes once, when the socket listens; Progress at most
-// four times a second for each disk; then Done or Failed, once, last.
+// four times a second for each disk, and once more when the transfer ends; then
+// Done or Failed, once, last.
 const (
 	EventReady    = "ready"
 	EventProgress = "progress"
@@ -96,7 +97,7 @@ const (
 type Event struct {
 	Event string `json:"event"`
 
-	// Ready. Serve says whether Connect led to connections, or why it did not. Apply
+	// Of Ready. Serve says whether Connect led to connections, or why it did not. Apply
 	// says where it listens as Direct asked for and with what certificate, or why it
 	// does not.
 	Connected   bool   `json:"connected,omitempty"`
@@ -104,17 +105,13 @@ type Event struct {
 	Certificate string `json:"certificate,omitempty"` // in PEM
 	Why         string `json:"why,omitempty"`
 
-	// Progress.
-	Disk  string `json:"disk,omitempty"`
-	Done  int64  `json:"done,omitempty"`  // bytes of changed extents handled so far
-	Total int64  `json:"total,omitempty"` // bytes of changed extents in all; 0 while unknown
-	Wire  int64  `json:"wire,omitempty"`  // bytes of stream so far, all disks; also in Done
+	Progress *Progress `json:"progress,omitempty"` // of Progress
 
-	// Done.
-	Disks []DiskResult `json:"disks,omitempty"`
+	// Of Done.
+	Disks   []DiskResult `json:"disks,omitempty"`
+	Traffic *Traffic     `json:"traffic,omitempty"`
 
-	// Failed.
-	Error *Error `json:"error,omitempty"`
+	Error *Error `json:"error,omitempty"` // of Failed
 }
 
 // DiskResult sums up one disk of a finished stream. Both ends compute it on

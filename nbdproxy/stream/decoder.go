@@ -20,6 +20,7 @@ type Decoder struct {
 	zstd   *zstd.Decoder
 	wire   atomic.Int64
 	opened atomic.Int64
+	count  counters
 
 	mu       sync.Mutex // guards what follows
 	issued   int64
@@ -215,11 +216,11 @@ func (d *Decoder) account(l *Lane, f *Frame) error {
 		return fmt.Errorf("disk %q: %d bytes for extents of %d", disk.Name, f.head.raw, sum)
 	}
 	l.sum.add(f.Kind, sum, f.head.content)
-	return d.count(f, disk, sum)
+	return d.tally(f, disk, sum)
 }
 
-// count adds a frame to its disk's.
-func (d *Decoder) count(f *Frame, disk Disk, sum int64) error {
+// tally adds a frame to its disk's.
+func (d *Decoder) tally(f *Frame, disk Disk, sum int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range f.Extents {
@@ -232,6 +233,7 @@ func (d *Decoder) count(f *Frame, disk Disk, sum int64) error {
 		return fmt.Errorf("disk %q: its extents exceed its size", disk.Name)
 	}
 	s.add(f.Kind, sum, f.head.content)
+	d.count.add(f.Kind, f.head.codec, int(f.head.raw), int(f.head.stored))
 	d.issued++
 	return nil
 }

@@ -23,6 +23,7 @@ type Encoder struct {
 	main   *outlet
 	others []*outlet
 	free   chan *outlet // those that nobody writes to
+	count  counters
 
 	mu    sync.Mutex // guards what follows
 	err   error
@@ -129,6 +130,7 @@ func (e *Encoder) frame(kind Kind, disk int, extents []Extent, payload []byte) e
 	}
 	o.sent.add(kind, sum, h.content)
 	e.comp.sent(p, len(payload))
+	e.count.add(kind, p.codec, len(payload), len(p.bytes))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.disks[disk].add(kind, sum, h.content)

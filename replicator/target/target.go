@@ -23,7 +23,6 @@ import (
 	"vmsync/internal/libvirt"
 	"vmsync/internal/qemu"
 	"vmsync/internal/store"
-	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 	"vmsync/replicator/dataplane"
 )
@@ -166,13 +165,11 @@ func (t *Target) Wait(ctx context.Context, progress func(replicator.Progress)) (
 	if t.prep == nil {
 		return nil, errors.New("wait called before prepare")
 	}
-	disks, wire, err := t.prep.session.Wait(ctx, func(e spec.Event) {
-		progress(replicator.Progress{Disk: e.Disk, Done: e.Done, Total: e.Total, Wire: e.Wire})
-	})
+	disks, traffic, err := t.prep.session.Wait(ctx, progress)
 	if err != nil {
 		return nil, t.streamError(err)
 	}
-	t.received = &replicator.StreamResult{Wire: wire}
+	t.received = &replicator.StreamResult{Traffic: traffic}
 	for _, d := range disks {
 		t.received.Disks = append(t.received.Disks, replicator.DiskResult(d))
 	}
