@@ -18,7 +18,7 @@ LAB_PACKAGES   := libnbd-bin systemd systemd-container dbus openssh-server iprou
 LDFLAGS := -X main.version=$(VERSION)
 PROGRAMS := bin/vmsync bin/vmsync-nbd
 
-.PHONY: build install demo test lint bench clean setup setup-build setup-lab go-version
+.PHONY: build install demo test lint bench fuzz clean setup setup-build setup-lab go-version
 
 build: setup-build
 	@mkdir -p bin
@@ -42,7 +42,19 @@ test: build setup-lab
 	$(GO) build -tags faultpoints -ldflags '$(LDFLAGS)' -o bin/faultpoints/ ./cmd/vmsync ./cmd/vmsync-nbd
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m ./cmd/... ./internal/... ./nbdproxy/... ./replicator/...
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 	$(GO) test -count=1 -timeout 20m -p 1 ./tests/...
+
+# Every fuzz target, one after the other, for FUZZTIME each.
+FUZZTIME ?= 5m
+fuzz: setup-build
+	@mkdir -p bin
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' cmd internal nbdproxy replicator | xargs -n 1 dirname | sort -u); do \
+		for target in $$($(GO) test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
+			echo "fuzz $$dir $$target for $(FUZZTIME)"; \
+			$(GO) test ./$$dir -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) >bin/fuzz.log 2>&1 || { cat bin/fuzz.log; exit 1; }; \
+		done; \
+	done
 
 lint: setup-build
 	@unformatted=$$(gofmt -l cmd internal nbdproxy replicator tests); \

@@ -91,11 +91,12 @@ type packed struct {
 
 // compress returns payload as it is to be stored, in dst's memory or in its own.
 func (c *compressor) compress(dst, payload []byte) (packed, error) {
-	if c.auto && !looksCompressible(payload) {
+	r := rung(c.rung.Load())
+	if !c.auto && r == rungNone || !looksCompressible(payload) {
 		return packed{CodecNone, payload, false}, nil
 	}
 	p := packed{CodecNone, payload, true}
-	switch r := rung(c.rung.Load()); r {
+	switch r {
 	case rungNone:
 		return p, nil
 	case rungS2:

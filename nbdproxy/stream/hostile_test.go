@@ -256,27 +256,7 @@ func FuzzSealedFrames(f *testing.F) {
 		f.Add(unseal(testStream(f, m)[len(head):]))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		b := bytes.Clone(head)
-		for len(in) >= 16 {
-			fr := hostile{head: frameHeader{
-				kind: Kind(in[0]), codec: Codec(in[1]), disk: binary.LittleEndian.Uint16(in[2:]),
-				extents: binary.LittleEndian.Uint32(in[4:]), raw: binary.LittleEndian.Uint32(in[8:]),
-				stored: binary.LittleEndian.Uint32(in[12:]),
-			}}
-			in = in[16:]
-			table := in[:min(uint64(len(in)), uint64(fr.head.extents)*extentSize)]
-			in = in[len(table):]
-			fr.table = parseExtents(nil, table)
-			fr.stored = in[:min(len(in), int(fr.head.stored))]
-			in = in[len(fr.stored):]
-			if fr.head.codec == CodecS2 && fr.head.raw <= MaxPayload {
-				if n, err := s2.DecodedLen(fr.stored); err == nil && n <= MaxPayload {
-					fr.raw, _ = s2.Decode(nil, fr.stored)
-				}
-			}
-			b = append(b, fr.bytes(key)...)
-		}
-		_, sums, err := decode(bytes.NewReader(b))
+		_, sums, err := decode(bytes.NewReader(append(bytes.Clone(head), sealFrames(in, key)...)))
 		if err == nil && sums[0].DataBytes+sums[0].ZeroBytes != h.Disks[0].Size {
 			t.Fatal("a full disk completed without being covered")
 		}
@@ -284,6 +264,69 @@ func FuzzSealedFrames(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// FuzzSealedLanes does the same to a stream over two connections.
+func FuzzSealedLanes(f *testing.F) {
+	h := testHeader()
+	head, key, err := h.marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	lane := lanePreface(1, key)
+	lanes := lanedStream(f, lanedHeader(), 2)
+	mainHead, _, err := (&Header{Domain: "vm1", Checkpoint: "cp2", Parent: "cp1", Disks: lanedHeader().Disks}).marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(unseal(lanes[0][len(mainHead):]), unseal(lanes[1][prefaceSize:]))
+	for _, m := range modes {
+		f.Add(unseal(testStream(f, m)[len(head):]), []byte{})
+	}
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		d, err := NewDecoder(bytes.NewReader(append(bytes.Clone(head), sealFrames(a, key)...)),
+			bytes.NewReader(append(bytes.Clone(lane), sealFrames(b, key)...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		err = drain(d.Lanes()[1])
+		if err == nil {
+			err = drain(d.Lanes()[0])
+		}
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		sums, err := d.Result()
+		if err != nil || sums[0].DataBytes+sums[0].ZeroBytes != h.Disks[0].Size {
+			t.Fatalf("a full disk completed without being covered: %+v, error %v", sums, err)
+		}
+	})
+}
+
+// sealFrames makes frames out of anything.
+func sealFrames(in []byte, key uint64) (out []byte) {
+	for len(in) >= 16 {
+		fr := hostile{head: frameHeader{
+			kind: Kind(in[0]), codec: Codec(in[1]), disk: binary.LittleEndian.Uint16(in[2:]),
+			extents: binary.LittleEndian.Uint32(in[4:]), raw: binary.LittleEndian.Uint32(in[8:]),
+			stored: binary.LittleEndian.Uint32(in[12:]),
+		}}
+		in = in[16:]
+		table := in[:min(uint64(len(in)), uint64(fr.head.extents)*extentSize)]
+		in = in[len(table):]
+		fr.table = parseExtents(nil, table)
+		fr.stored = in[:min(len(in), int(fr.head.stored))]
+		in = in[len(fr.stored):]
+		if fr.head.codec == CodecS2 && fr.head.raw <= MaxPayload {
+			if n, err := s2.DecodedLen(fr.stored); err == nil && n <= MaxPayload {
+				fr.raw, _ = s2.Decode(nil, fr.stored)
+			}
+		}
+		out = append(out, fr.bytes(key)...)
+	}
+	return out
 }
 
 // unseal takes the checksums out of frames.
