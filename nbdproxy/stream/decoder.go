@@ -84,6 +84,10 @@ func NewDecoder(rs ...io.Reader) (*Decoder, error) {
 	}
 	n := len(d.header.Disks)
 	d.disks, d.coverage, d.ended, d.claims = make([]DiskSum, n), make([]coverage, n), make([]bool, n), make([]DiskSum, n)
+	room := maxParts
+	for i := range d.coverage {
+		d.coverage[i].room = &room
+	}
 	return d, nil
 }
 
@@ -259,7 +263,7 @@ func (d *Decoder) checkDisk(i int) error {
 	if d.claims[i] != d.disks[i] {
 		return fmt.Errorf("disk %q: the frames do not add up to what its end says", disk.Name)
 	}
-	d.coverage[i] = coverage{}
+	d.coverage[i].forget()
 	return checkSum(disk, d.disks[i])
 }
 

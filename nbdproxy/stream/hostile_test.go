@@ -191,21 +191,36 @@ func TestCoverage(t *testing.T) {
 		e       Extent
 		refused bool
 	}{
-		"first":                {nil, Extent{0, g}, false},
-		"neighbour":            {[]Extent{{0, g}}, Extent{g, g}, false},
-		"same":                 {[]Extent{{0, g}}, Extent{0, g}, true},
-		"larger":               {[]Extent{{5 * g, g}}, Extent{0, 100 * g}, true},
-		"smaller":              {[]Extent{{0, 100 * g}}, Extent{5 * g, g}, true},
-		"across chunks":        {[]Extent{{1<<32 - g, 2 * g}}, Extent{1 << 32, g}, true},
-		"whole chunk again":    {[]Extent{{1 << 32, 1 << 32}}, Extent{1 << 32, 1 << 32}, true},
-		"in a whole chunk":     {[]Extent{{0, 1 << 34}}, Extent{7 * g, g}, true},
-		"chunk filled bitwise": {[]Extent{{0, 1<<32 - g}, {1<<32 - g, g}}, Extent{g, g}, true},
-		"whole disk again":     {[]Extent{{0, size}}, Extent{0, size}, true},
-		"end of the disk":      {[]Extent{{9 << 32, 100}}, Extent{9 << 32, 100}, true},
-		"parts of a granule":   {[]Extent{{0, 100}}, Extent{100, g - 100}, false},
-		"hole left open":       {[]Extent{{0, g}, {2 * g, g}}, Extent{g, g}, false},
+		"first":                      {nil, Extent{0, g}, false},
+		"neighbour":                  {[]Extent{{0, g}}, Extent{g, g}, false},
+		"same":                       {[]Extent{{0, g}}, Extent{0, g}, true},
+		"larger":                     {[]Extent{{5 * g, g}}, Extent{0, 100 * g}, true},
+		"smaller":                    {[]Extent{{0, 100 * g}}, Extent{5 * g, g}, true},
+		"across chunks":              {[]Extent{{1<<32 - g, 2 * g}}, Extent{1 << 32, g}, true},
+		"whole chunk again":          {[]Extent{{1 << 32, 1 << 32}}, Extent{1 << 32, 1 << 32}, true},
+		"in a whole chunk":           {[]Extent{{0, 1 << 34}}, Extent{7 * g, g}, true},
+		"chunk filled bitwise":       {[]Extent{{0, 1<<32 - g}, {1<<32 - g, g}}, Extent{g, g}, true},
+		"whole disk again":           {[]Extent{{0, size}}, Extent{0, size}, true},
+		"end of the disk":            {[]Extent{{9 << 32, 100}}, Extent{9 << 32, 100}, true},
+		"parts of a granule":         {[]Extent{{0, 100}}, Extent{100, g - 100}, false},
+		"parts that overlap":         {[]Extent{{0, 100}}, Extent{99, 100}, true},
+		"part in a part":             {[]Extent{{10, 100}}, Extent{20, 10}, true},
+		"part around a part":         {[]Extent{{20, 10}}, Extent{10, 100}, true},
+		"part between parts":         {[]Extent{{0, 10}, {20, 10}}, Extent{10, 10}, false},
+		"part over a gap":            {[]Extent{{0, 10}, {20, 10}}, Extent{10, 11}, true},
+		"part of a whole":            {[]Extent{{0, g}}, Extent{10, 10}, true},
+		"part of a whole chunk":      {[]Extent{{0, 1 << 33}}, Extent{10, 10}, true},
+		"whole over a part":          {[]Extent{{g + 10, 10}}, Extent{0, 3 * g}, true},
+		"huge over a part":           {[]Extent{{1<<33 + 10, 10}}, Extent{0, 1 << 34}, true},
+		"part of parts that fill":    {[]Extent{{0, 100}, {200, g - 200}, {100, 100}}, Extent{150, 1}, true},
+		"tail and head":              {[]Extent{{0, g + 10}}, Extent{g + 10, g}, false},
+		"tail and head that overlap": {[]Extent{{0, g + 10}}, Extent{g + 9, g}, true},
+		"odd end of the disk":        {[]Extent{{9 << 32, 60}}, Extent{9<<32 + 60, 40}, false},
+		"odd end again":              {[]Extent{{9 << 32, 60}, {9<<32 + 60, 40}}, Extent{9<<32 + 99, 1}, true},
+		"hole left open":             {[]Extent{{0, g}, {2 * g, g}}, Extent{g, g}, false},
 	} {
-		var cov coverage
+		room := maxParts
+		cov := coverage{room: &room}
 		for _, e := range c.before {
 			if err := cov.mark(e, size); err != nil {
 				t.Fatalf("%s: before: %v", name, err)
@@ -214,6 +229,33 @@ func TestCoverage(t *testing.T) {
 		if err := cov.mark(c.e, size); (err != nil) != c.refused {
 			t.Errorf("%s: error %v", name, err)
 		}
+	}
+}
+
+// TestCoverageTakesBoundedMemory marks every other byte, of which no granule is ever
+// covered wholly.
+func TestCoverageTakesBoundedMemory(t *testing.T) {
+	room := 100
+	cov := coverage{room: &room}
+	for off := range int64(1000) {
+		if err := cov.mark(Extent{off * 2, 1}, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(cov.parts[0]); n != 100 || room != 0 {
+		t.Errorf("%d parts, room for %d", n, room)
+	}
+	for off := range int64(100) { // the gaps join what is kept into one part
+		if err := cov.mark(Extent{off*2 + 1, 1}, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(cov.parts[0]); n != 1 || room != 99 {
+		t.Errorf("%d parts, room for %d", n, room)
+	}
+	cov.forget()
+	if room != 100 {
+		t.Errorf("room for %d of 100", room)
 	}
 }
 
