@@ -292,8 +292,9 @@ func (r *run) commit(ctx context.Context) error {
 	return nil
 }
 
-// finish lets the source go on without the old checkpoint, then settles the
-// target. Neither keeps the other from being tried.
+// finish lets the source go on without the old checkpoint and settles the target,
+// both at once: neither has to do with the other, and neither keeps the other from
+// being tried.
 func (r *run) finish(ctx context.Context) error {
 	stored := func(end string, err error) error {
 		if err != nil {
@@ -301,14 +302,18 @@ func (r *run) finish(ctx context.Context) error {
 		}
 		return err
 	}
-	err := stored("source", r.src.Finish(ctx, r.plan.Drop))
-	settled, serr := r.dst.Settle(ctx)
-	if serr == nil {
+	var sourceErr, targetErr error
+	var settled *Settled
+	var wg sync.WaitGroup
+	wg.Go(func() { sourceErr = r.src.Finish(ctx, r.plan.Drop) })
+	wg.Go(func() { settled, targetErr = r.dst.Settle(ctx) })
+	wg.Wait()
+	if targetErr == nil {
 		for _, w := range settled.Warnings {
 			r.out.Emit(event.Warning{Message: w})
 		}
 	}
-	return errors.Join(err, stored("target", serr))
+	return errors.Join(stored("source", sourceErr), stored("target", targetErr))
 }
 
 func (r *run) commitRequest() CommitRequest {
