@@ -126,20 +126,8 @@ func TestVanishedClientGivesItsPlaceBack(t *testing.T) {
 		c.request(0, cmdRead, 1, 0, 4096)
 		c.expectSimple(1, 0)
 		c.conn.Close()
-		waitForPlaces(t, v, 1)
+		waitForFree(t, v.Server)
 	}
-}
-
-// waitForPlaces waits until n places in transmission are free and nobody holds any memory
-// or is in a handshake.
-func waitForPlaces(t *testing.T, v *served, n int) {
-	t.Helper()
-	all := v.limits.Memory - int64(v.limits.Connections)*segment
-	waitFor(t, "places to be free", func() bool {
-		v.places.mu.Lock()
-		defer v.places.mu.Unlock()
-		return v.places.free == n && len(v.handshakes) == 0 && (n < v.limits.Connections || v.places.memory == all)
-	})
 }
 
 func TestServeEndsConnectionsWithItsContext(t *testing.T) {
@@ -246,7 +234,7 @@ func TestClientBeyondTheLimitIsToldSo(t *testing.T) {
 	c.goTo("vda") // asks again, and is let in
 	b.disconnect()
 	c.disconnect()
-	waitForPlaces(t, v, 2)
+	waitForFree(t, v.Server)
 }
 
 // A client without structured replies gets long reads in one piece, and so needs
@@ -265,7 +253,7 @@ func TestClientWithoutStructuredRepliesNeedsMemoryForItsLongestRead(t *testing.T
 	simple.expectSimple(1, 0)
 	simple.receive(32 << 20)
 	simple.disconnect()
-	waitForPlaces(t, v, 3)
+	waitForFree(t, v.Server)
 }
 
 // Many connections with many requests each leave nothing behind and mix nothing up.
@@ -295,5 +283,5 @@ func TestManyClientsAtOnceReadWhatTheyWrote(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	waitForPlaces(t, v, v.limits.Connections)
+	waitForFree(t, v.Server)
 }
