@@ -1,6 +1,8 @@
 package nbdproxy
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 )
@@ -13,6 +15,9 @@ type failures struct {
 }
 
 func (f *failures) note(j *job, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // the connection ends, which is no failure
+	}
 	if f.count.Add(1) == 1 {
 		f.log.Warn("a request failed", "command", commandName(j.command), "offset", j.offset, "length", j.length, "error", err)
 	}

@@ -1,11 +1,9 @@
-package nbdproxy_test
+package nbdproxy
 
 import (
 	"context"
 	"slices"
 	"sync"
-
-	"vmsync/nbdproxy"
 )
 
 const page = 64 << 10
@@ -135,28 +133,30 @@ func (m *memory) Cache(context.Context, int64, int64) error {
 
 func (m *memory) Contexts() []string { return []string{"base:allocation", dirtyBitmap} }
 
-func (m *memory) BlockStatus(_ context.Context, metaContext string, entries []nbdproxy.StatusEntry, offset, length int64, max int) ([]nbdproxy.StatusEntry, error) {
+func (m *memory) BlockStatus(_ context.Context, metaContext string, entries []StatusEntry, offset, length int64, max int) ([]StatusEntry, error) {
 	m.mu.Lock()
 	m.calls.statuses++
 	m.mu.Unlock()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	full := false
 	each(offset, length, func(number, from, to int64) {
 		var flags uint32
 		switch {
 		case metaContext == dirtyBitmap && m.dirty[number]:
 			flags = 1
 		case metaContext == "base:allocation" && m.pages[number] == nil:
-			flags = nbdproxy.StateHole | nbdproxy.StateZero
+			flags = StateHole | StateZero
 		}
 		n := len(entries)
 		switch {
+		case full:
 		case n > 0 && entries[n-1].Flags == flags:
 			entries[n-1].Length += to - from
 		case n < max:
-			entries = append(entries, nbdproxy.StatusEntry{Length: to - from, Flags: flags})
+			entries = append(entries, StatusEntry{Length: to - from, Flags: flags})
 		default:
-			max = 0 // what follows would leave a gap
+			full = true
 		}
 	})
 	return entries, nil
