@@ -154,7 +154,7 @@ func (s *server) signal(t testing.TB, sig syscall.Signal) {
 // dial connects a backend, closed when the test ends.
 func dial(t testing.TB, s *server, bitmap string) *upstream.Backend {
 	t.Helper()
-	b, err := upstream.Dial(t.Context(), upstream.Config{Socket: s.socket, Export: "disk", Bitmap: bitmap})
+	b, err := upstream.Dial(t.Context(), upstream.Config{Socket: s.socket, Export: "disk", Bitmap: bitmap, Conns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

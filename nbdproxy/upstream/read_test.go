@@ -141,7 +141,7 @@ func TestLostServerEndsEveryRequest(t *testing.T) {
 func TestCloseEndsRequests(t *testing.T) {
 	path, _ := noise(t, mib)
 	s := serveImage(t, path, "-r")
-	b, err := upstream.Dial(t.Context(), upstream.Config{Socket: s.socket, Export: "disk"})
+	b, err := upstream.Dial(t.Context(), upstream.Config{Socket: s.socket, Export: "disk", Conns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

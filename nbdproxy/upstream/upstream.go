@@ -18,9 +18,6 @@ import (
 	"vmsync/nbdproxy/nbdconn"
 )
 
-// maxConns is how many connections are made to a server that allows several.
-const maxConns = 4
-
 const (
 	allocation  = "base:allocation"
 	dirtyBitmap = "qemu:dirty-bitmap:"
@@ -35,6 +32,9 @@ type Config struct {
 	// "qemu:dirty-bitmap:backup-vda") to offer as well. A server that lacks it is
 	// refused. Empty stands for none.
 	Bitmap string
+	// Conns is how many connections are made, at least one, to a server that allows
+	// several.
+	Conns int
 }
 
 func (c *Config) String() string {
@@ -112,7 +112,7 @@ func (b *Backend) dial(ctx context.Context) error {
 	if !first.Features().MultiConn {
 		return nil
 	}
-	for i := 1; i < maxConns; i++ {
+	for i := 1; i < b.config.Conns; i++ {
 		// A server works out every context of a connection when it is asked about one,
 		// so each gets a connection of its own.
 		o.Contexts = nil
