@@ -61,6 +61,8 @@ func (t *transmission) doPlain(ctx context.Context, j *job) error {
 	return err
 }
 
+// doRead reads. Zeros are sent as a hole: looking for them costs no more than a glance
+// where there is data, and where there is none it is far cheaper than sending it.
 func (t *transmission) doRead(j *job) {
 	p := j.payload()
 	n, err := readAt(t.export.Backend, p, int64(j.offset))
@@ -120,7 +122,7 @@ func (t *transmission) doWrite(j *job) bool {
 		if j.whole.left.Add(-1) > 0 {
 			return false
 		}
-		err, at = j.whole.failure()
+		at, err = j.whole.failure()
 		j.whole = nil // what is left is the reply to all of it
 	}
 	if err != nil {

@@ -40,7 +40,6 @@ func TestClientThatReadsNoRepliesHoldsBoundedMemory(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := newMemory(64 << 20)
-			m.WriteAt(pattern(64<<20), 0)
 			p := servePipe(t, Config{Exports: []Export{{Name: "vda", Backend: m}}, Limits: test.limits})
 			hog := p.transmit(t, test.structured)
 			var wg sync.WaitGroup
@@ -69,18 +68,17 @@ func TestClientThatReadsNoRepliesHoldsBoundedMemory(t *testing.T) {
 func TestManyClientsThatReadNoRepliesShareTheMemory(t *testing.T) {
 	const hogs, sure = 8, 9 // connections, and how many are sure of a segment
 	m := newMemory(64 << 20)
-	m.WriteAt(pattern(64<<20), 0)
 	const shared = 40 << 20
 	p := servePipe(t, Config{
 		Exports: []Export{{Name: "vda", Backend: m}},
 		Limits:  Limits{Connections: sure, Memory: sure*segment + shared, Requests: 64},
 	})
 	var wg sync.WaitGroup
+	defer wg.Wait()
 	for range hogs {
 		c := p.transmit(t, true)
 		wg.Go(func() { c.flood(segment) })
-		t.Cleanup(wg.Wait)
-		t.Cleanup(func() { c.conn.Close() })
+		defer c.conn.Close()
 	}
 	const most = hogs*segment + shared
 	waitFor(t, "the hogs to be stopped", func() bool { return readBytes(m) >= most })
@@ -191,7 +189,7 @@ func TestConversationWithAnyByteWrongLeavesNothingBehind(t *testing.T) {
 	p := servePipe(t, Config{Exports: []Export{{Name: "vda", Backend: newMemory(1 << 20)}}})
 	rng := rand.New(rand.NewPCG(1, 2))
 	for n := range conversation() {
-		for _, flip := range []byte{0x01, 0x80, 0xff, byte(1 + rng.IntN(255))} {
+		for _, flip := range []byte{0x80, byte(1 + rng.IntN(255))} {
 			say := conversation()
 			say[n] ^= flip
 			converse(p, t, say)

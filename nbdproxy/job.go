@@ -49,8 +49,8 @@ func (w *whole) fail(err error, at uint64) {
 	}
 }
 
-func (w *whole) failure() (error, uint64) {
+func (w *whole) failure() (at uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.err, w.at
+	return w.at, w.err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"net"
 	"testing"
 	"time"
 )
@@ -133,21 +134,25 @@ func TestBytesSmuggledBehindSTARTTLSAreNotObeyed(t *testing.T) {
 func TestSTARTTLSForgetsWhatWasAgreed(t *testing.T) {
 	p := newPKI(t)
 	v := serveTLS(t, p, newMemory(1<<20))
-	c := v.dial(t)
-	c.greet(3)
-	for _, option := range []uint32{optStructuredReply, optSetMetaContext} {
-		c.option(option)
-		if r := c.optionReply(); r.typ != repErrTLSReqd {
-			t.Errorf("option %d before TLS was answered with %#x", option, r.typ)
-		}
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	h := &handshake{srv: v.Server, conn: theirs, negotiated: negotiated{
+		structured: true, contexts: []string{baseAllocation}, contextsOf: v.exports[0],
+	}}
+	done := make(chan error)
+	go func() { done <- h.startTLS(t.Context(), nil) }()
+	c := &client{t: t, conn: ours}
+	c.expectReplies(optStartTLS, ack())
+	c.conn.SetDeadline(time.Now().Add(patience))
+	if err := tls.Client(ours, p.client(t)).Handshake(); err != nil {
+		t.Fatal(err)
 	}
-	c.secure(p.client(t))
-	if _, flags := c.goTo("vda"); flags&flagSendDF != 0 {
-		t.Error("structured replies are on, but nobody asked for them in TLS")
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
-	c.request(0, cmdBlockStatus, 1, 0, 512)
-	c.expectSimple(1, nbdEINVAL)
-	c.disconnect()
+	if h.structured || h.contexts != nil || h.contextsOf != nil {
+		t.Errorf("kept %+v", h.negotiated)
+	}
 }
 
 func TestClientsOfOtherAuthoritiesAreNotLetIn(t *testing.T) {

@@ -197,9 +197,14 @@ func TestNbdcopyIsByteExact(t *testing.T) {
 		m := r.exports[0].Backend.(*memory)
 		want := m.content()
 		out := filepath.Join(t.TempDir(), "out")
-		for _, args := range [][]string{
-			nil, {"--connections=1"}, {"--request-size=4096"}, {"--request-size=33554432"}, {"--synchronous"}, {"--no-extents"}, {"--requests=256", "--request-size=65536"},
-		} {
+		ways := [][]string{
+			nil, {"--request-size=33554432"}, // TLS is no matter of the rest
+			{"--connections=1"}, {"--request-size=4096"}, {"--synchronous"}, {"--no-extents"}, {"--requests=256", "--request-size=65536"},
+		}
+		if r.pki != nil {
+			ways = ways[:2]
+		}
+		for _, args := range ways {
 			run(t, "nbdcopy", append(args, r.uri("vda"), out)...)
 			if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, want) {
 				t.Errorf("nbdcopy %v brought other bytes (%v)", args, err)

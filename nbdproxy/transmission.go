@@ -211,10 +211,13 @@ func (t *transmission) start(ctx context.Context, j *job) error {
 		return nil
 	}
 	t.workers++
-	t.wg.Go(func() {
-		for ok := true; ok; j, ok = <-t.work {
-			t.do(ctx, j)
-		}
-	})
+	t.wg.Go(func() { t.worker(ctx, j) })
 	return nil
+}
+
+// worker does one job after another, beginning with j.
+func (t *transmission) worker(ctx context.Context, j *job) {
+	for ok := true; ok; j, ok = <-t.work {
+		t.do(ctx, j)
+	}
 }

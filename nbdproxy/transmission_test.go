@@ -334,3 +334,19 @@ func TestRefusedWriteIsSkippedWhole(t *testing.T) {
 	c.expect([]byte{0, 0, 0})
 	c.disconnect()
 }
+
+func TestOnlyZerosCountAsZeros(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 7, 8, 9, 4096, 4097, segment} {
+		b := make([]byte, n)
+		if !allZero(b) {
+			t.Errorf("%d zeros are none", n)
+		}
+		for _, i := range []int{0, n / 2, n - 1} {
+			b[i] = 1
+			if allZero(b) {
+				t.Errorf("%d bytes with a 1 at %d are zeros", n, i)
+			}
+			b[i] = 0
+		}
+	}
+}

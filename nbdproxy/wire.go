@@ -36,13 +36,12 @@ const (
 	repInfo        = protocol.NEGOTIATION_TYPE_REPLY_INFO
 	repMetaContext = uint32(4)
 
-	repErrUnsup    = protocol.NEGOTIATION_TYPE_REPLY_ERR_UNSUPPORTED
-	repErrPolicy   = uint32(2 | 1<<31)
-	repErrInvalid  = uint32(3 | 1<<31)
-	repErrTLSReqd  = uint32(5 | 1<<31)
-	repErrUnknown  = protocol.NEGOTIATION_TYPE_REPLY_ERR_UNKNOWN
-	repErrShutdown = uint32(7 | 1<<31)
-	repErrTooBig   = uint32(9 | 1<<31)
+	repErrUnsup   = protocol.NEGOTIATION_TYPE_REPLY_ERR_UNSUPPORTED
+	repErrPolicy  = uint32(2 | 1<<31)
+	repErrInvalid = uint32(3 | 1<<31)
+	repErrTLSReqd = uint32(5 | 1<<31)
+	repErrUnknown = protocol.NEGOTIATION_TYPE_REPLY_ERR_UNKNOWN
+	repErrTooBig  = uint32(9 | 1<<31)
 )
 
 // Information about an export.
@@ -102,7 +101,6 @@ const (
 	replyError       = uint16(1<<15 + 1)
 	replyErrorOffset = uint16(1<<15 + 2)
 
-	simpleReplySize = 16 // bytes
 	chunkHeaderSize = 20 // bytes
 )
 
