@@ -7,6 +7,7 @@ replace libguestfs.org/libnbd => ./third_party/libnbd
 require (
 	github.com/beevik/etree v1.6.0
 	github.com/creachadair/jrpc2 v1.3.3
+	github.com/dustin/go-humanize v1.0.1
 	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
 	github.com/kevinburke/ssh_config v1.4.0
@@ -22,6 +23,7 @@ require (
 	golang.org/x/sync v0.20.0
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
+	golang.org/x/time v0.14.0
 	libguestfs.org/libnbd v0.0.0
 	libvirt.org/go/libvirt v1.11006.0
 )

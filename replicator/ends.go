@@ -3,6 +3,8 @@ package replicator
 import (
 	"context"
 	"time"
+
+	"vmsync/nbdproxy/spec"
 )
 
 // SourceEnd is the host whose domain is replicated. One SourceEnd serves one
@@ -92,6 +94,12 @@ type SourceView struct {
 	// "backup", …); empty when there is none.
 	BusyWith string   `json:"busy_with,omitempty"`
 	Cleaned  []string `json:"cleaned,omitempty"` // leftovers ended, in words
+	// Certificate is what the sender of the stream will prove itself with on a direct
+	// connection, in PEM. It is made for this run.
+	Certificate string `json:"certificate"`
+	// SeenFrom is the address that the controller's SSH connection came from, as the
+	// source saw it; empty where there is none.
+	SeenFrom string   `json:"seen_from,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -111,6 +119,10 @@ type BeginRequest struct {
 	// before the backup begins (plainly, or their metadata where the bitmap is gone).
 	Forget   []string `json:"forget,omitempty"`
 	Compress string   `json:"compress,omitempty"`
+	Rate     int64    `json:"rate,omitempty"`  // bytes of stream per second; 0 is no limit
+	Lanes    int      `json:"lanes,omitempty"` // connections for the stream; 0 is 1
+	// Direct is where the target listens, if it does. The source tries to connect.
+	Direct *DirectTarget `json:"direct,omitempty"`
 }
 
 // Consistency says what a state can promise to the guest's file systems.
@@ -130,7 +142,12 @@ type Begun struct {
 	Frozen      time.Duration `json:"frozen"`            // how long the guest was frozen
 	DomainXML   string        `json:"domain_xml"`        // inactive, migratable, with secrets
 	Disks       []BegunDisk   `json:"disks"`
-	Socket      string        `json:"socket"` // unix socket on the source that offers the stream
+	// Direct says that the stream goes from host to host; otherwise NotDirect says
+	// why not, if it was tried, and Socket is the unix socket on the source that
+	// offers it.
+	Direct    bool   `json:"direct,omitempty"`
+	NotDirect string `json:"not_direct,omitempty"`
+	Socket    string `json:"socket"`
 }
 
 // BegunDisk is one exported disk.
@@ -140,13 +157,8 @@ type BegunDisk struct {
 	Incremental bool   `json:"incremental"`
 }
 
-// Progress of one disk, or of the stream.
-type Progress struct {
-	Disk  string `json:"disk"`
-	Done  int64  `json:"done"`  // bytes of changed extents handled
-	Total int64  `json:"total"` // bytes of changed extents in all; 0 while unknown
-	Wire  int64  `json:"wire"`  // bytes of stream so far, all disks
-}
+// Progress of one disk and of the stream, as one end sees it.
+type Progress = spec.Progress
 
 // DiskResult sums up one disk of a finished stream.
 type DiskResult struct {
@@ -158,8 +170,8 @@ type DiskResult struct {
 
 // StreamResult sums up a finished stream as one end saw it.
 type StreamResult struct {
-	Disks []DiskResult `json:"disks"`
-	Wire  int64        `json:"wire"` // bytes
+	Disks   []DiskResult `json:"disks"`
+	Traffic spec.Traffic `json:"traffic"`
 }
 
 // OpenRequest asks for the target's view of a replica.
@@ -184,14 +196,17 @@ type Head struct {
 
 // TargetView is what the target looks like before anything is begun.
 type TargetView struct {
-	Pair     string   `json:"pair"` // made at the first Open, kept with the first state
-	HostID   string   `json:"host_id"`
-	Folder   string   `json:"folder"` // the domain's folder
-	Head     *Head    `json:"head,omitempty"`
-	UUID     string   `json:"uuid,omitempty"` // of the domain this replica belongs to
-	LastUsed int64    `json:"last_used"`      // highest generation ever given out
-	Cleaned  []string `json:"cleaned,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
+	Pair     string `json:"pair"` // made at the first Open, kept with the first state
+	HostID   string `json:"host_id"`
+	Folder   string `json:"folder"` // the domain's folder
+	Head     *Head  `json:"head,omitempty"`
+	UUID     string `json:"uuid,omitempty"` // of the domain this replica belongs to
+	LastUsed int64  `json:"last_used"`      // highest generation ever given out
+	// ReachedAt is this host's address that the controller's SSH connection came to;
+	// empty where there is none.
+	ReachedAt string   `json:"reached_at,omitempty"`
+	Cleaned   []string `json:"cleaned,omitempty"`
+	Warnings  []string `json:"warnings,omitempty"`
 }
 
 // PrepareDisk is one disk to receive.
@@ -208,11 +223,30 @@ type PrepareRequest struct {
 	Checkpoint string        `json:"checkpoint"`
 	Parent     string        `json:"parent,omitempty"`
 	Disks      []PrepareDisk `json:"disks"`
+	Lanes      int           `json:"lanes,omitempty"` // connections for the stream; 0 is 1
+	// Direct asks the target to listen for the source as well.
+	Direct *ListenDirect `json:"direct,omitempty"`
+}
+
+// ListenDirect is where a target is to listen, and for whom.
+type ListenDirect struct {
+	Addresses   []string `json:"addresses"`   // of the target, without a port; the first that can be had
+	Certificate string   `json:"certificate"` // SourceView.Certificate
+}
+
+// DirectTarget is where a target listens for the source.
+type DirectTarget struct {
+	Address     string `json:"address"`     // host:port
+	Certificate string `json:"certificate"` // what the target will prove itself with, in PEM
 }
 
 // Prepared is the target ready to receive.
 type Prepared struct {
 	Socket string `json:"socket"` // unix socket on the target that takes the stream
+	// Direct is where else it takes the stream. If it was asked to and does not,
+	// NotDirect says why.
+	Direct    *DirectTarget `json:"direct,omitempty"`
+	NotDirect string        `json:"not_direct,omitempty"`
 }
 
 // CommitRequest asks the target to make the received state its head.

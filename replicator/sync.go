@@ -20,12 +20,15 @@ type Request struct {
 	TargetDomain string // empty: the source's name
 	Store        string // absolute path on the target
 	Compress     string // see spec.Serve
+	Rate         int64  // bytes of stream per second; 0 is no limit
+	Transport    Transport
 	Options      Options
 }
 
-// Relay moves a stream from a unix socket on the source to one on the target
-// and returns when both directions have ended or ctx is done.
-type Relay func(ctx context.Context, sourceSocket, targetSocket string) error
+// Relay moves a stream from a unix socket on the source to one on the target, over
+// so many connections to each, and returns when both directions of all have ended or
+// ctx is done.
+type Relay func(ctx context.Context, sourceSocket, targetSocket string, lanes int) error
 
 // Sync replicates once. Both ends must be fresh; Sync closes neither. It
 // returns a summary only when the new state is durable on the target. An error
@@ -66,6 +69,7 @@ type run struct {
 	prepared *Prepared
 	begun    *Begun
 	sent     *StreamResult
+	moved    time.Duration // how long the transfer took
 	sum      *event.Summary
 }
 
@@ -154,8 +158,10 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 			r.out.Emit(event.Notice{Message: fmt.Sprintf("disk %s: full copy (%s)", d.Name, d.Reason)})
 		}
 	}
-	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent}
-	begin := BeginRequest{Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent, Forget: r.plan.Forget, Compress: r.req.Compress}
+	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent,
+		Lanes: lanes, Direct: r.listenDirect()}
+	begin := BeginRequest{Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent, Forget: r.plan.Forget, Compress: r.req.Compress,
+		Rate: r.req.Rate, Lanes: lanes}
 	for _, d := range r.plan.Disks {
 		prepare.Disks = append(prepare.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental})
 		b := BeginDisk{Name: d.Name}
@@ -168,7 +174,11 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	begin.Direct = r.prepared.Direct
 	if r.begun, err = r.src.Begin(ctx, begin); err != nil {
+		return err
+	}
+	if err := r.checkTransport(); err != nil {
 		return err
 	}
 	if r.begun.Warning != "" {
@@ -197,6 +207,8 @@ func (r *run) sameDisks() error {
 func (r *run) transfer(ctx context.Context) error {
 	parts, cancel := context.WithCancel(ctx)
 	defer cancel()
+	start := time.Now()
+	told := newProgress(r.out)
 	var received *StreamResult
 	var sourceErr, targetErr, relayErr error
 	failed := func(err error) {
@@ -206,18 +218,21 @@ func (r *run) transfer(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		r.sent, sourceErr = r.src.Wait(parts, func(p Progress) { r.out.Emit(event.Progress(p)) })
+		r.sent, sourceErr = r.src.Wait(parts, told.sent)
 		failed(sourceErr)
 	})
 	wg.Go(func() {
-		received, targetErr = r.dst.Wait(parts, func(Progress) {})
+		received, targetErr = r.dst.Wait(parts, told.written)
 		failed(targetErr)
 	})
-	wg.Go(func() {
-		relayErr = r.relay(parts, r.begun.Socket, r.prepared.Socket)
-		failed(relayErr)
-	})
+	if !r.begun.Direct {
+		wg.Go(func() {
+			relayErr = r.relay(parts, r.begun.Socket, r.prepared.Socket, lanes)
+			failed(relayErr)
+		})
+	}
 	wg.Wait()
+	r.moved = time.Since(start)
 	if sourceErr != nil || targetErr != nil {
 		return chooseError(ctx, sourceErr, targetErr, relayErr)
 	}
@@ -308,7 +323,7 @@ func (r *run) commitRequest() CommitRequest {
 
 func (r *run) summary(c *Committed) *event.Summary {
 	s := &event.Summary{Domain: r.source.Name, State: c.State, Kind: r.plan.Kind(),
-		Consistency: string(r.begun.Consistency), SentBytes: r.sent.Wire, Frozen: r.begun.Frozen}
+		Consistency: string(r.begun.Consistency), Traffic: traffic(r.sent.Traffic), Transfer: r.moved, Frozen: r.begun.Frozen}
 	for _, d := range r.sent.Disks {
 		kind := event.KindFull
 		if slices.ContainsFunc(r.plan.Disks, func(p PlanDisk) bool { return p.Name == d.Name && p.Incremental }) {

@@ -20,9 +20,10 @@ func agentCommand() *cobra.Command {
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+			from, to := remote.Reached(os.Getenv)
 			return remote.Serve(cmd.Context(), os.Stdin, os.Stdout, remote.Ends{
-				Source: func() replicator.SourceEnd { return source.New(source.Options{Log: log}) },
-				Target: func() replicator.TargetEnd { return target.New() },
+				Source: func() replicator.SourceEnd { return source.New(source.Options{SeenFrom: from, Log: log}) },
+				Target: func() replicator.TargetEnd { return target.New(to) },
 			})
 		},
 	}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"vmsync/internal/event"
 	"vmsync/internal/ssh"
+	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
 )
@@ -23,6 +23,7 @@ const defaultStore = "/var/lib/vmsync"
 type syncFlags struct {
 	sourceURI, targetURI string
 	sourceDomain         string
+	rate, transport      string
 	req                  replicator.Request
 	ssh                  ssh.Options
 	output               outputFlags
@@ -62,7 +63,9 @@ another one. Either end may be this host, or neither. vmsync must be installed o
 	flags.StringArrayVar(&f.req.Options.Disks, "disk", nil, "replicate only this disk, by target device (repeatable)")
 	flags.StringArrayVar(&f.req.Options.Exclude, "exclude-disk", nil, "leave this disk out (repeatable)")
 	flags.BoolVar(&f.req.Options.Full, "full", false, "send whole disks even where an incremental is possible")
-	flags.StringVar(&f.req.Compress, "compress", "auto", "auto, none, s2 or zstd")
+	flags.StringVar(&f.req.Compress, "compress", "auto", "auto, none, s2, zstd or zstd:LEVEL (1 to 22)")
+	flags.StringVar(&f.rate, "rate", "", "send at most so many bytes per second, e.g. 50M (default: no limit)")
+	flags.StringVar(&f.transport, "transport", "auto", "auto, direct (TLS from host to host) or ssh")
 	flags.StringVar(&f.ssh.User, "ssh-user", "", "SSH user where the URI names none")
 	flags.StringVar(&f.ssh.KeyFile, "ssh-key", "", "SSH private key file")
 	flags.StringVar(&f.ssh.ConfigFile, "ssh-config", "", "SSH configuration file (default: ~/.ssh/config)")
@@ -83,8 +86,15 @@ func (f *syncFlags) complete(args []string) error {
 	if f.req.Domain == "" {
 		return errors.New("which domain? Usage: vmsync sync DOMAIN --source-uri URI --target-uri URI")
 	}
-	if !slices.Contains([]string{"auto", "none", "s2", "zstd"}, f.req.Compress) {
-		return fmt.Errorf("--compress %q: want auto, none, s2 or zstd", f.req.Compress)
+	if _, err := spec.ParseCompression(f.req.Compress); err != nil {
+		return fmt.Errorf("--compress: %w", err)
+	}
+	var err error
+	if f.req.Rate, err = parseRate(f.rate); err != nil {
+		return fmt.Errorf("--rate: %w", err)
+	}
+	if f.req.Transport, err = replicator.ParseTransport(f.transport); err != nil {
+		return fmt.Errorf("--transport: %w", err)
 	}
 	if !filepath.IsAbs(f.req.Store) {
 		return fmt.Errorf("--store %q must be an absolute path on the target", f.req.Store)

@@ -54,10 +54,43 @@ type Warning struct {
 
 // Progress of one disk.
 type Progress struct {
-	Disk  string
-	Done  int64 // bytes of changed extents handled
-	Total int64 // bytes of changed extents in all; 0 while unknown
-	Wire  int64 // bytes of stream so far, all disks
+	Disk    string
+	Size    int64 // bytes of the disk; 0 while unknown
+	Scanned int64 // how far the search for changes is, in bytes of the disk
+	Found   int64 // bytes of changed extents found so far
+	Total   int64 // bytes of changed extents in all; 0 while unknown
+	Done    int64 // bytes of changed extents sent
+	Zero    int64 // those of Done that are zeros
+	Written int64 // bytes of changed extents written by the target
+	Traffic Traffic
+}
+
+// Traffic is what a stream has carried, of all disks.
+type Traffic struct {
+	Bytes  int64 // everything included
+	Frames int64 // of data and of zeros
+	Codecs []CodecTraffic
+}
+
+// CodecTraffic counts the data frames of one codec.
+type CodecTraffic struct {
+	Codec  string
+	Frames int64
+	Raw    int64 // bytes of data, uncompressed
+	Stored int64 // bytes of data, as they were sent
+}
+
+// Ratio is how many times larger the data are than what was sent for them; 0 where
+// no data were sent.
+func (t Traffic) Ratio() float64 {
+	var raw, stored int64
+	for _, c := range t.Codecs {
+		raw, stored = raw+c.Raw, stored+c.Stored
+	}
+	if stored <= 0 {
+		return 0
+	}
+	return float64(raw) / float64(stored)
 }
 
 // Kinds of a run, and of a disk within it.
@@ -75,10 +108,20 @@ type Summary struct {
 	Consistency  string // "filesystem" or "crash"
 	ChangedBytes int64  // bytes of changed extents, of all disks
 	ZeroBytes    int64  // those of them that read as zeros
-	SentBytes    int64  // bytes of stream
-	Duration     time.Duration
+	Traffic      Traffic
+	Transfer     time.Duration // how long the stream took
+	Duration     time.Duration // of the whole run
 	Frozen       time.Duration // how long the guest was frozen
 	Disks        []DiskSummary
+}
+
+// SentRate is the bytes of stream per second, while it lasted; 0 where it took no
+// time.
+func (s Summary) SentRate() float64 {
+	if s.Transfer <= 0 {
+		return 0
+	}
+	return float64(s.Traffic.Bytes) / s.Transfer.Seconds()
 }
 
 // DiskSummary is one disk of a Summary.

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"encoding/json"
+	"math"
 	"sync"
 	"time"
 
@@ -47,24 +48,53 @@ type jsonMessage struct {
 
 type jsonProgress struct {
 	head
-	Disk  string `json:"disk"`
-	Done  int64  `json:"done_bytes"`
-	Total int64  `json:"total_bytes"` // 0 while unknown
-	Wire  int64  `json:"sent_bytes"`
+	Disk    string `json:"disk"`
+	Done    int64  `json:"done_bytes"`
+	Total   int64  `json:"total_bytes"` // 0 while unknown
+	Zero    int64  `json:"zero_bytes"`  // of done_bytes
+	Written int64  `json:"written_bytes"`
+	Found   int64  `json:"found_bytes"`
+	Scanned int64  `json:"scanned_bytes"`
+	Size    int64  `json:"size_bytes"`
+	jsonTraffic
+}
+
+// jsonTraffic is that of all disks.
+type jsonTraffic struct {
+	Sent   int64                `json:"sent_bytes"`
+	Frames int64                `json:"frames"`
+	Ratio  float64              `json:"compression_ratio"` // 0 where no data were sent
+	Codecs map[string]jsonCodec `json:"codecs"`
+}
+
+type jsonCodec struct {
+	Frames int64 `json:"frames"`
+	Raw    int64 `json:"raw_bytes"`
+	Stored int64 `json:"stored_bytes"`
+}
+
+func trafficJSON(t event.Traffic) jsonTraffic {
+	codecs := make(map[string]jsonCodec)
+	for _, c := range t.Codecs {
+		codecs[c.Codec] = jsonCodec{c.Frames, c.Raw, c.Stored}
+	}
+	return jsonTraffic{t.Bytes, t.Frames, math.Round(t.Ratio()*1000) / 1000, codecs}
 }
 
 type jsonSummary struct {
 	head
-	Domain      string     `json:"domain"`
-	State       string     `json:"state"`
-	Kind        string     `json:"kind"`
-	Consistency string     `json:"consistency,omitempty"`
-	Changed     int64      `json:"changed_bytes"`
-	Zero        int64      `json:"zero_bytes"`
-	Sent        int64      `json:"sent_bytes"`
-	Duration    float64    `json:"duration_seconds"`
-	Frozen      float64    `json:"frozen_seconds"`
-	Disks       []jsonDisk `json:"disks"`
+	Domain      string `json:"domain"`
+	State       string `json:"state"`
+	Kind        string `json:"kind"`
+	Consistency string `json:"consistency,omitempty"`
+	Changed     int64  `json:"changed_bytes"`
+	Zero        int64  `json:"zero_bytes"`
+	jsonTraffic
+	SentRate float64    `json:"sent_bytes_per_second"` // while the stream lasted
+	Transfer float64    `json:"transfer_seconds"`
+	Duration float64    `json:"duration_seconds"`
+	Frozen   float64    `json:"frozen_seconds"`
+	Disks    []jsonDisk `json:"disks"`
 }
 
 type jsonDisk struct {
@@ -108,13 +138,13 @@ func toJSON(e event.Event, now time.Time) any {
 	case event.Warning:
 		return jsonMessage{head: h("warning"), Message: e.Message, Disk: e.Disk}
 	case event.Progress:
-		return jsonProgress{h("progress"), e.Disk, e.Done, e.Total, e.Wire}
+		return jsonProgress{h("progress"), e.Disk, e.Done, e.Total, e.Zero, e.Written, e.Found, e.Scanned, e.Size, trafficJSON(e.Traffic)}
 	case event.Error:
 		return jsonMessage{head: h("error"), Kind: e.Kind, Message: e.Message, Domain: e.Domain, Disk: e.Disk, Hint: e.Hint}
 	case event.Summary:
 		s := jsonSummary{head: h("summary"), Domain: e.Domain, State: e.State, Kind: e.Kind,
-			Consistency: e.Consistency, Changed: e.ChangedBytes, Zero: e.ZeroBytes, Sent: e.SentBytes,
-			Duration: e.Duration.Seconds(), Frozen: e.Frozen.Seconds(), Disks: []jsonDisk{}}
+			Consistency: e.Consistency, Changed: e.ChangedBytes, Zero: e.ZeroBytes,
+			jsonTraffic: trafficJSON(e.Traffic), SentRate: math.Round(e.SentRate()), Transfer: e.Transfer.Seconds(), Duration: e.Duration.Seconds(), Frozen: e.Frozen.Seconds(), Disks: []jsonDisk{}}
 		for _, d := range e.Disks {
 			s.Disks = append(s.Disks, jsonDisk{d.Disk, d.Kind, d.ChangedBytes, d.ZeroBytes})
 		}

@@ -24,15 +24,23 @@ type live struct {
 	container *mpb.Progress
 	bar       *mpb.Bar
 
-	mu    sync.Mutex // guards disks, which mpb's goroutines read
-	disks []*diskRow // in the order of their first progress
+	mu     sync.Mutex // guards what follows, which mpb's goroutines read
+	stream streamRow
+	disks  []*diskRow // in the order of their first progress
+}
+
+// streamRow is what is known about the stream.
+type streamRow struct {
+	traffic event.Traffic
+	rate    rate
 }
 
 // diskRow is what is known about one disk.
 type diskRow struct {
-	disk        string // as in the event
-	done, total int64
-	rate        rate
+	disk          string // as in the event
+	done, total   int64
+	scanned, size int64
+	rate          rate
 }
 
 func startLive(o Options, phase string) *live {
@@ -45,7 +53,7 @@ func (l *live) open() {
 	options := []mpb.ContainerOption{mpb.WithOutput(l.options.Out), mpb.WithAutoRefresh()}
 	l.container = mpb.New(options...)
 	phase := mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
-		_, err := io.WriteString(w, phaseRow(s.AvailableWidth, l.phase, l.options.now().Sub(l.start)))
+		_, err := io.WriteString(w, l.phaseRow(s.AvailableWidth))
 		return err
 	})
 	disks := mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
@@ -53,6 +61,12 @@ func (l *live) open() {
 		return err
 	})
 	l.bar = l.container.MustAdd(0, phase, mpb.BarFillerTrim(), mpb.BarExtender(disks, false))
+}
+
+func (l *live) phaseRow(width int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return phaseRow(width, l.phase, l.options.now().Sub(l.start), l.stream.about())
 }
 
 // diskRows is a line for each disk, for a width in columns.
@@ -75,8 +89,13 @@ func (l *live) progress(e event.Progress) {
 		l.disks = append(l.disks, &diskRow{disk: e.Disk})
 	}
 	row := l.disks[i]
-	row.done, row.total = e.Done, e.Total
+	row.done, row.total, row.scanned, row.size = e.Done, e.Total, e.Scanned, e.Size
 	row.rate.observe(l.options.now(), e.Done)
+	// What disks tell of the stream need not come in its order.
+	if e.Traffic.Bytes >= l.stream.traffic.Bytes {
+		l.stream.traffic = e.Traffic
+		l.stream.rate.observe(l.options.now(), e.Traffic.Bytes)
+	}
 }
 
 // print puts a line above the rows at the next refresh.

@@ -68,6 +68,8 @@ func (p *plainOutput) progress(e event.Progress) {
 	s := fmt.Sprintf("  %s: %s", clean(e.Disk), bytesText(e.Done))
 	if e.Total > 0 {
 		s += fmt.Sprintf(" of %s (%d%%)", bytesText(e.Total), percent(e.Done, e.Total))
+	} else if e.Size > 0 {
+		s += fmt.Sprintf(", %d%% of the disk scanned", percent(e.Scanned, e.Size))
 	}
 	if perSecond := r.perSecond(); perSecond > 0 {
 		s += fmt.Sprintf(", %s/s", bytesText(int64(perSecond)))

@@ -8,9 +8,17 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
-// phaseRow is the row of a phase that runs.
-func phaseRow(width int, phase string, elapsed time.Duration) string {
-	return fit(width, "• "+phase+"  "+clockText(elapsed))
+// phaseRow is the row of a phase that runs; about says more of it, or nothing.
+func phaseRow(width int, phase string, elapsed time.Duration, about string) string {
+	return fit(width, "• "+phase+"  "+clockText(elapsed)+about)
+}
+
+// about is what a stream has carried, for the row of its phase.
+func (s *streamRow) about() string {
+	if s.traffic.Bytes == 0 {
+		return ""
+	}
+	return "  " + bytesText(s.traffic.Bytes) + " sent" + trafficText(s.traffic, s.rate.perSecond())
 }
 
 // text is the row of a disk: name, bar, percentage, sizes, rate and time to go, as
@@ -20,6 +28,8 @@ func (d *diskRow) text(width int) string {
 	sizes := bytesText(d.done)
 	if d.total > 0 {
 		sizes = fmt.Sprintf("%3d%% %s of %s", percent(d.done, d.total), sizes, bytesText(d.total))
+	} else if d.size > 0 {
+		sizes += fmt.Sprintf(", %d%% of the disk scanned", percent(d.scanned, d.size))
 	}
 	var speed, left string
 	if perSecond := d.rate.perSecond(); perSecond > 0 {

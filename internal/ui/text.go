@@ -126,9 +126,26 @@ func summaryText(e event.Summary, verbose bool) []string {
 				changedText(d.ChangedBytes, d.ZeroBytes)))
 		}
 	}
-	return append(lines, fmt.Sprintf("  %s, %s sent in %s, frozen %s",
-		changedText(e.ChangedBytes, e.ZeroBytes), bytesText(e.SentBytes),
-		durationText(e.Duration), durationText(e.Frozen)))
+	lines = append(lines, fmt.Sprintf("  %s; %s in all, frozen %s",
+		changedText(e.ChangedBytes, e.ZeroBytes), durationText(e.Duration), durationText(e.Frozen)))
+	if e.ChangedBytes > 0 {
+		lines = append(lines, fmt.Sprintf("  %s sent in %s%s", bytesText(e.Traffic.Bytes), durationText(e.Transfer),
+			trafficText(e.Traffic, e.SentRate())))
+	}
+	return lines
+}
+
+// trafficText goes on about what was sent: how fast, and what compression was good
+// for.
+func trafficText(t event.Traffic, perSecond float64) string {
+	var s string
+	if perSecond > 0 {
+		s = ", " + bytesText(int64(perSecond)) + "/s"
+	}
+	if ratio := t.Ratio(); ratio > 0 {
+		s += fmt.Sprintf(", compressed %.1f:1", ratio)
+	}
+	return s
 }
 
 func changedText(changed, zero int64) string {

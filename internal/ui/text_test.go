@@ -1,10 +1,13 @@
 package ui
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/mattn/go-runewidth"
+
+	"vmsync/internal/event"
 )
 
 func TestBytesAreGivenInBinaryUnits(t *testing.T) {
@@ -109,5 +112,43 @@ func TestRowAtEightyColumns(t *testing.T) {
 	want := "  vda [####---------------]  25% 1.0 GiB of 4.0 GiB        102.4 MiB/s     0:30"
 	if got := d.text(80); got != want {
 		t.Errorf("\n%q, want\n%q", got, want)
+	}
+}
+
+func TestRowOfAStreamAtEightyColumns(t *testing.T) {
+	c := newClock()
+	var s streamRow
+	if got := s.about(); got != "" {
+		t.Errorf("before anything was sent: %q", got)
+	}
+	s.rate.observe(c.now(), 0)
+	c.advance(10 * time.Second)
+	s.traffic = event.Traffic{Bytes: 512 << 20, Codecs: []event.CodecTraffic{
+		{Codec: "none", Raw: 100 << 20, Stored: 100 << 20}, {Codec: "zstd", Raw: 924 << 20, Stored: 388 << 20}}}
+	s.rate.observe(c.now(), s.traffic.Bytes)
+	want := "• transfer  0:10  512.0 MiB sent, 51.2 MiB/s, compressed 2.1:1"
+	if got := phaseRow(80, "transfer", 10*time.Second, s.about()); got != want {
+		t.Errorf("\n%q, want\n%q", got, want)
+	}
+	for width := range 100 {
+		if got := phaseRow(width, "transfer", 100*time.Hour, s.about()); runewidth.StringWidth(got) >= max(width, 1) {
+			t.Fatalf("%q in %d columns", got, width)
+		}
+	}
+}
+
+func TestRowWithoutATotalTellsHowFarTheSearchIs(t *testing.T) {
+	d := diskRow{disk: "vda", done: 3 << 30, scanned: 1 << 40, size: 4 << 40}
+	if got, want := d.text(80), "  vda 3.0 GiB, 25% of the disk scanned"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestSummaryWithoutChangesDoesNotTellWhatWasSent(t *testing.T) {
+	got := summaryText(event.Summary{Domain: "vm1", State: "s", Kind: event.KindIncremental, Traffic: event.Traffic{Bytes: 344},
+		Transfer: time.Millisecond, Duration: time.Second}, false)
+	want := []string{"vm1: state s, incremental", "  nothing changed; 1.0 s in all, frozen 0 ms"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
 	}
 }

@@ -37,10 +37,15 @@ func (c *clock) advance(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
+var traffic = event.Traffic{Bytes: 1288490189, Frames: 5000, Codecs: []event.CodecTraffic{
+	{Codec: "none", Frames: 700, Raw: 700 << 20, Stored: 700 << 20},
+	{Codec: "zstd", Frames: 3396, Raw: 3396 << 20, Stored: 528 << 20},
+}}
+
 var summary = event.Summary{
 	Domain: "vm1", State: "2026-11-21T070301Z", Kind: event.KindMixed, Consistency: "filesystem",
-	ChangedBytes: 5 << 30, ZeroBytes: 1 << 30, SentBytes: 1288490189, Duration: 42300 * time.Millisecond,
-	Frozen: 41 * time.Millisecond,
+	ChangedBytes: 5 << 30, ZeroBytes: 1 << 30, Duration: 42300 * time.Millisecond,
+	Traffic: traffic, Transfer: 25 * time.Second, Frozen: 41 * time.Millisecond,
 	Disks: []event.DiskSummary{
 		{Disk: "vda", Kind: event.KindIncremental, ChangedBytes: 1 << 30, ZeroBytes: 0},
 		{Disk: "vdb", Kind: event.KindFull, ChangedBytes: 4 << 30, ZeroBytes: 1 << 30},
@@ -54,10 +59,12 @@ func replay(c *clock, s event.Sink) {
 	s.Emit(event.Notice{Message: "removed what a dead run left: backup job of vm1"})
 	s.Emit(event.PhaseFinished{Phase: event.PhaseInspect, Duration: 300 * time.Millisecond, Detail: "mixed, 2 disks"})
 	s.Emit(event.PhaseStarted{Phase: event.PhaseTransfer})
-	s.Emit(event.Progress{Disk: "vda"})
+	s.Emit(event.Progress{Disk: "vda", Size: 200 << 20, Scanned: 20 << 20, Found: 10 << 20})
 	for i := int64(1); i <= 25; i++ {
 		c.advance(time.Second)
-		s.Emit(event.Progress{Disk: "vda", Done: i << 20, Total: 100 << 20, Wire: i << 19})
+		s.Emit(event.Progress{Disk: "vda", Size: 200 << 20, Scanned: 150 << 20, Found: 80 << 20,
+			Done: i << 20, Zero: 1 << 20, Written: i << 19, Total: 100 << 20,
+			Traffic: event.Traffic{Bytes: i << 19, Frames: i, Codecs: []event.CodecTraffic{{Codec: "s2", Frames: i, Raw: i << 20, Stored: i << 18}}}})
 	}
 	s.Emit(event.Warning{Message: "the disk has grown\nsince the last state", Disk: "vdb"})
 	s.Emit(event.PhaseFinished{Phase: event.PhaseTransfer, Duration: 25 * time.Second})
@@ -77,7 +84,8 @@ warning: disk vdb: the disk has grown
   since the last state
 transfer (25.0 s)
 vm1: state 2026-11-21T070301Z, mixed, filesystem-consistent
-  4.0 GiB data and 1.0 GiB zeros changed, 1.2 GiB sent in 42.3 s, frozen 41 ms
+  4.0 GiB data and 1.0 GiB zeros changed; 42.3 s in all, frozen 41 ms
+  1.2 GiB sent in 25.0 s, 49.2 MiB/s, compressed 3.3:1
 `},
 		"verbose without progress": {Options{Progress: ProgressNone, Verbose: true}, `inspect …
 removed what a dead run left: backup job of vm1
@@ -89,7 +97,8 @@ transfer (25.0 s)
 vm1: state 2026-11-21T070301Z, mixed, filesystem-consistent
   disk vda: incremental, 1.0 GiB changed
   disk vdb: full, 3.0 GiB data and 1.0 GiB zeros changed
-  4.0 GiB data and 1.0 GiB zeros changed, 1.2 GiB sent in 42.3 s, frozen 41 ms
+  4.0 GiB data and 1.0 GiB zeros changed; 42.3 s in all, frozen 41 ms
+  1.2 GiB sent in 25.0 s, 49.2 MiB/s, compressed 3.3:1
 `},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,12 +133,16 @@ func TestJSONOutputOfARun(t *testing.T) {
 {"time":"2026-11-21T07:03:01.305Z","event":"notice","message":"removed what a dead run left: backup job of vm1"}
 {"time":"2026-11-21T07:03:01.305Z","event":"phase_finished","phase":"inspect","duration_seconds":0.3,"detail":"mixed, 2 disks"}
 {"time":"2026-11-21T07:03:01.305Z","event":"phase_started","phase":"transfer"}
-{"time":"2026-11-21T07:03:01.305Z","event":"progress","disk":"vda","done_bytes":0,"total_bytes":0,"sent_bytes":0}
-{"time":"2026-11-21T07:03:02.305Z","event":"progress","disk":"vda","done_bytes":1048576,"total_bytes":104857600,"sent_bytes":524288}
+{"time":"2026-11-21T07:03:01.305Z","event":"progress","disk":"vda","done_bytes":0,"total_bytes":0,"zero_bytes":0,"written_bytes":0,"found_bytes":10485760,"scanned_bytes":20971520,"size_bytes":209715200,` +
+		`"sent_bytes":0,"frames":0,"compression_ratio":0,"codecs":{}}
+{"time":"2026-11-21T07:03:02.305Z","event":"progress","disk":"vda","done_bytes":1048576,"total_bytes":104857600,"zero_bytes":1048576,"written_bytes":524288,"found_bytes":83886080,"scanned_bytes":157286400,"size_bytes":209715200,` +
+		`"sent_bytes":524288,"frames":1,"compression_ratio":4,"codecs":{"s2":{"frames":1,"raw_bytes":1048576,"stored_bytes":262144}}}
 {"time":"2026-11-21T07:03:26.305Z","event":"warning","message":"the disk has grown\nsince the last state","disk":"vdb"}
 {"time":"2026-11-21T07:03:26.305Z","event":"phase_finished","phase":"transfer","duration_seconds":25}
 {"time":"2026-11-21T07:03:26.305Z","event":"summary","domain":"vm1","state":"2026-11-21T070301Z","kind":"mixed",` +
 		`"consistency":"filesystem","changed_bytes":5368709120,"zero_bytes":1073741824,"sent_bytes":1288490189,` +
+		`"frames":5000,"compression_ratio":3.336,"codecs":{"none":{"frames":700,"raw_bytes":734003200,"stored_bytes":734003200},` +
+		`"zstd":{"frames":3396,"raw_bytes":3560964096,"stored_bytes":553648128}},"sent_bytes_per_second":51539608,"transfer_seconds":25,` +
 		`"duration_seconds":42.3,"frozen_seconds":0.041,"disks":[` +
 		`{"disk":"vda","kind":"incremental","changed_bytes":1073741824,"zero_bytes":0},` +
 		`{"disk":"vdb","kind":"full","changed_bytes":4294967296,"zero_bytes":1073741824}]}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -177,39 +178,66 @@ func Receive(ctx context.Context, dec *stream.Decoder, disks []Disk, meters []*s
 			spawn(func() error { return w.run(ctx) })
 		}
 	}
-	spawn(func() error { return distribute(ctx, dec, meters, queues, free, received) })
+	r := receiver{dec: dec, meters: meters, queues: queues, free: free, open: len(dec.Lanes()), received: received}
+	for _, l := range dec.Lanes() {
+		spawn(func() error { return r.run(ctx, l) })
+	}
 	if g.Wait() != nil {
 		return nil, context.Cause(ctx)
 	}
 	return dec.Result()
 }
 
-// distribute reads the stream and hands each frame to its disk's writers. It
-// closes the queues of ended disks only; an error ends the writers through ctx.
-func distribute(ctx context.Context, dec *stream.Decoder, meters []*stream.Meter, queues []chan *stream.Frame, free <-chan *stream.Frame, received func()) error {
+// receiver reads a stream's connections.
+type receiver struct {
+	dec    *stream.Decoder
+	meters []*stream.Meter
+	queues []chan *stream.Frame
+	free   <-chan *stream.Frame
+
+	mu       sync.Mutex
+	open     int // connections that have not ended
+	received func()
+}
+
+// run reads one connection and hands each frame to its disk's writers. An error
+// ends the writers through ctx.
+func (r *receiver) run(ctx context.Context, l *stream.Lane) error {
 	var f *stream.Frame
 	for {
 		if f == nil {
 			select {
-			case f = <-free:
+			case f = <-r.free:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
 		}
-		err := dec.Next(f)
+		err := l.Next(f)
 		if err == io.EOF {
-			received()
+			r.ended()
 			return nil
 		}
 		if err != nil {
 			return err
 		}
 		if f.Kind == stream.KindDiskEnd {
-			meters[f.Disk].Total.Store(f.Sum.DataBytes + f.Sum.ZeroBytes)
-			close(queues[f.Disk])
+			r.meters[f.Disk].Total.Store(f.Sum.DataBytes + f.Sum.ZeroBytes)
 			continue
 		}
-		queues[f.Disk] <- f
+		r.queues[f.Disk] <- f
 		f = nil
+	}
+}
+
+// ended ends the writers when no connection is left that could bring a frame.
+func (r *receiver) ended() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open--; r.open > 0 {
+		return
+	}
+	r.received()
+	for _, q := range r.queues {
+		close(q)
 	}
 }

@@ -45,7 +45,7 @@ func (w *writer) run(ctx context.Context) error {
 			if err := c.Do(ops); err != nil {
 				return &Error{w.disk.Name, err}
 			}
-			w.meter.Done.Add(f.Bytes())
+			w.meter.Handle(f.Kind, f.Bytes())
 			w.free <- f
 		}
 	}

@@ -10,6 +10,7 @@ package export
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,6 +22,9 @@ const (
 	maxConns   = 4  // per disk
 	totalConns = 16 // of all disks, as far as each has at least one
 	maxDisks   = 8  // read at the same time
+	// maxWorkers bounds the goroutines, of all disks, that look for zeros, compress and
+	// write; each holds some 2 MiB.
+	maxWorkers = 16
 )
 
 // Disk is one export to read.
@@ -32,13 +36,8 @@ type Disk struct {
 	Size   int64  // bytes; the export must have exactly this size
 }
 
-// contexts are the metadata contexts of the disk, allocation first.
-func (d *Disk) contexts() []string {
-	if d.Bitmap == "" {
-		return []string{"base:allocation"}
-	}
-	return []string{"base:allocation", "qemu:dirty-bitmap:" + d.Bitmap}
-}
+// bitmapContext is the metadata context of the disk's dirty bitmap.
+func (d *Disk) bitmapContext() string { return "qemu:dirty-bitmap:" + d.Bitmap }
 
 // Error is a failure of the server that exports a disk.
 type Error struct {
@@ -53,18 +52,18 @@ func (e *Error) Unwrap() error { return e.Err }
 // error is an [*Error].
 func Check(ctx context.Context, disks []Disk) error {
 	for i := range disks {
-		c, err := disks[i].dial(ctx)
+		s, err := newSurveyor(ctx, &disks[i])
 		if err != nil {
 			return err
 		}
-		c.Close()
+		s.close()
 	}
 	return nil
 }
 
-// dial connects for block status and reading.
-func (d *Disk) dial(ctx context.Context) (*nbdconn.Conn, error) {
-	c, err := nbdconn.Dial(ctx, nbdconn.Options{Socket: d.Socket, Export: d.Export, Contexts: d.contexts()})
+// dial connects to the export; contexts are the metadata contexts it must have.
+func (d *Disk) dial(ctx context.Context, contexts ...string) (*nbdconn.Conn, error) {
+	c, err := nbdconn.Dial(ctx, nbdconn.Options{Socket: d.Socket, Export: d.Export, Contexts: contexts})
 	if err != nil {
 		return nil, &Error{d.Name, err}
 	}
@@ -94,6 +93,7 @@ func Send(ctx context.Context, disks []Disk, enc *stream.Encoder, meters []*stre
 			s := sender{
 				disk: &disks[i], index: i, enc: enc, meter: meters[i],
 				conns: max(1, min(maxConns, totalConns/len(disks))), fail: fail,
+				workers: max(1, min(maxWorkers, runtime.GOMAXPROCS(0)+2)/len(disks)),
 			}
 			var err error
 			if sums[i], err = s.run(ctx); err != nil {

@@ -76,3 +76,27 @@ func merge(runs []run, alloc, dirty []nbdconn.Status, limit int64) ([]run, int64
 	}
 	return runs, covered
 }
+
+// trim takes unchanged ranges off both ends of a dirty bitmap's status: clean bytes in
+// front; what is left begins and ends with a changed one and is span bytes long, at
+// most limit with clean. Where nothing changed, clean is all that the status covers
+// and span is 0.
+func trim(dirty []nbdconn.Status, limit int64) (clean, span int64, rest []nbdconn.Status) {
+	var end int64 // of the last changed range
+	var covered int64
+	first := -1
+	for i, s := range dirty {
+		n := min(int64(s.Length), limit-covered)
+		if s.Flags != 0 && n > 0 {
+			if first < 0 {
+				first, clean = i, covered
+			}
+			end = covered + n
+		}
+		covered += n
+	}
+	if first < 0 {
+		return covered, 0, nil
+	}
+	return clean, end - clean, dirty[first:]
+}

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -102,6 +103,37 @@ func TestMerge(t *testing.T) {
 		got, covered := merge(nil, c.alloc, c.dirty, c.limit)
 		if covered != c.covered || !cmp.Equal(got, c.want, cmp.AllowUnexported(run{})) {
 			t.Errorf("%s: got %v covering %d, want %v covering %d", name, got, covered, c.want, c.covered)
+		}
+	}
+}
+
+func TestTrim(t *testing.T) {
+	const c, d = 0, 1 // clean, dirty
+	list := func(pairs ...uint32) (l []nbdconn.Status) {
+		for i := 0; i < len(pairs); i += 2 {
+			l = append(l, nbdconn.Status{Length: pairs[i], Flags: pairs[i+1]})
+		}
+		return l
+	}
+	for name, x := range map[string]struct {
+		status      []nbdconn.Status
+		limit       int64
+		clean, span int64
+		rest        []nbdconn.Status
+	}{
+		"nothing changed":          {list(100, c), 100, 100, 0, nil},
+		"less than was asked for":  {list(60, c), 100, 60, 0, nil},
+		"more than was asked for":  {list(160, c), 100, 100, 0, nil},
+		"everything changed":       {list(100, d), 100, 0, 100, list(100, d)},
+		"changed in the middle":    {list(10, c, 20, d, 70, c), 100, 10, 20, list(20, d, 70, c)},
+		"two with a gap":           {list(10, c, 20, d, 30, c, 5, d, 35, c), 100, 10, 55, list(20, d, 30, c, 5, d, 35, c)},
+		"changed beyond the limit": {list(100, c, 20, d), 100, 100, 0, nil},
+		"changed over the limit":   {list(90, c, 20, d), 100, 90, 10, list(20, d)},
+		"another bit":              {list(10, c, 20, 4), 100, 10, 20, list(20, 4)},
+	} {
+		clean, span, rest := trim(x.status, x.limit)
+		if clean != x.clean || span != x.span || !slices.Equal(rest, x.rest) {
+			t.Errorf("%s: %d, %d, %v", name, clean, span, rest)
 		}
 	}
 }

@@ -12,10 +12,11 @@ const granule = 64 << 10
 const packExtents = stream.MaxExtents - stream.MaxPayload/granule
 
 // packer fills frames with extents: many small ones in one frame, long ones cut.
-// It hands each full frame to its functions, which keep the slices.
+// It hands each full frame to its functions. data keeps the slice, zero does not.
 type packer struct {
 	data func([]stream.Extent) error
 	zero func([]stream.Extent) error
+	list func() []stream.Extent // makes an empty list for data
 
 	extents []stream.Extent
 	bytes   int64
@@ -30,6 +31,9 @@ func (p *packer) add(e stream.Extent, c class) error {
 	for e.Length > 0 {
 		n := fit(e, stream.MaxPayload-p.bytes)
 		if n > 0 {
+			if p.extents == nil {
+				p.extents = p.list()
+			}
 			p.extents = join(p.extents, stream.Extent{Offset: e.Offset, Length: n})
 			p.bytes += n
 			e = stream.Extent{Offset: e.Offset + n, Length: e.Length - n}
@@ -78,12 +82,12 @@ func (p *packer) flushData() error {
 }
 
 func (p *packer) flushZero() error {
-	zeros := p.zeros
-	p.zeros = nil
-	if len(zeros) == 0 {
+	if len(p.zeros) == 0 {
 		return nil
 	}
-	return p.zero(zeros)
+	err := p.zero(p.zeros)
+	p.zeros = p.zeros[:0]
+	return err
 }
 
 // join appends e, or lengthens the last extent by it.

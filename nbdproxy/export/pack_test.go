@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,7 +22,8 @@ func xs(words ...int64) (extents []stream.Extent) {
 func pack(t *testing.T, c class, extents ...stream.Extent) (frames [][]stream.Extent) {
 	t.Helper()
 	keep := func(x []stream.Extent) error { frames = append(frames, x); return nil }
-	p := packer{data: keep, zero: keep}
+	p := packer{data: keep, list: func() []stream.Extent { return nil },
+		zero: func(x []stream.Extent) error { return keep(slices.Clone(x)) }}
 	for _, e := range extents {
 		if err := p.add(e, c); err != nil {
 			t.Fatal(err)
@@ -108,7 +110,9 @@ func TestSplitZeros(t *testing.T) {
 		"several extents": {xs(0, g, 2*g, g, 4*g, g), fill(g, -g, g),
 			xs(0, g, 4*g, g), fill(2 * g), xs(2*g, g)},
 	} {
-		data, kept, zeros := splitZeros(c.extents, c.payload, size)
+		var s splitter
+		s.zeros(c.extents, c.payload, size)
+		data, kept, zeros := s.data, s.kept, s.zero
 		if !cmp.Equal(data, c.data) || !bytes.Equal(kept, c.kept) || !cmp.Equal(zeros, c.zeros) {
 			t.Errorf("%s: data %v (%d bytes), zeros %v", name, data, len(kept), zeros)
 		}

@@ -13,48 +13,36 @@ import (
 // maxRead bounds one read request. qemu is fastest between 256 KiB and 1 MiB.
 const maxRead = 512 << 10
 
-// lane is a connection that goroutines take turns on.
-type lane struct {
-	mu   sync.Mutex
-	conn *nbdconn.Conn
-}
-
-func (l *lane) blockStatus(offset, length int64, contexts []string) ([][]nbdconn.Status, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.conn.BlockStatus(offset, length, contexts)
-}
-
-func (l *lane) do(ops []nbdconn.Op) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.conn.Do(ops)
-}
-
 // sender sends one disk.
 type sender struct {
-	disk  *Disk
-	index int
-	enc   *stream.Encoder
-	meter *stream.Meter
-	conns int
+	disk    *Disk
+	index   int
+	enc     *stream.Encoder
+	meter   *stream.Meter
+	conns   int
+	workers int
 
 	fail context.CancelCauseFunc // ends the context of run, of all disks
+
+	frames  chan []stream.Extent // to be read and sent
+	readers chan *nbdconn.Conn   // those that nobody reads with
+	slices  sync.Pool            // of *[]stream.Extent, for frames
 }
 
-// run walks the disk on one connection and reads it on others: the walk hands
-// frames to be filled to readers, each of which reads, looks for zeros,
-// compresses and writes on its own.
+// run surveys the disk and reads it on other connections: the survey hands frames to
+// be filled to workers, each of which reads, looks for zeros, compresses and writes
+// on its own.
 func (s *sender) run(ctx context.Context) (stream.DiskSum, error) {
-	first, err := s.disk.dial(ctx)
+	survey, err := newSurveyor(ctx, s.disk)
 	if err != nil {
 		return stream.DiskSum{}, err
 	}
-	defer first.Close()
-	features, err := first.Features()
-	if err != nil {
-		return stream.DiskSum{}, &Error{s.disk.Name, err}
+	defer survey.close()
+	if err := s.dialReaders(ctx); err != nil {
+		return stream.DiskSum{}, err
 	}
+	defer s.closeReaders()
+	s.frames = make(chan []stream.Extent)
 	var g errgroup.Group
 	spawn := func(f func() error) {
 		g.Go(func() error {
@@ -65,25 +53,15 @@ func (s *sender) run(ctx context.Context) (stream.DiskSum, error) {
 			return err
 		})
 	}
-	walker := &lane{conn: first}
-	frames := make(chan []stream.Extent)
 	spawn(func() error {
-		defer close(frames)
-		return s.walk(ctx, walker, frames)
+		defer close(s.frames)
+		return s.pack(ctx, survey)
 	})
 	if s.disk.Bitmap == "" {
 		s.meter.Total.Store(s.disk.Size)
 	}
-	// A server that does not announce several connections may well take only one.
-	if !features.MultiConn {
-		spawn(func() error { return s.read(walker, frames) })
-	} else {
-		for range s.conns {
-			spawn(func() error { return s.dialAndRead(ctx, frames) })
-		}
-		if s.disk.Bitmap != "" {
-			spawn(func() error { return s.count(ctx) })
-		}
+	for range max(s.workers, s.conns) {
+		spawn(func() error { return s.work(ctx) })
 	}
 	if err := g.Wait(); err != nil {
 		return stream.DiskSum{}, err
@@ -91,74 +69,97 @@ func (s *sender) run(ctx context.Context) (stream.DiskSum, error) {
 	return s.enc.EndDisk(s.index)
 }
 
-func (s *sender) walk(ctx context.Context, l *lane, frames chan<- []stream.Extent) error {
+// dialReaders makes as many connections as the server is good for: one that does not
+// announce several may well take only one at a time to read with.
+func (s *sender) dialReaders(ctx context.Context) error {
+	s.readers = make(chan *nbdconn.Conn, s.conns)
+	for range s.conns {
+		c, err := s.disk.dial(ctx)
+		if err != nil {
+			s.closeReaders()
+			return err
+		}
+		s.readers <- c
+		f, err := c.Features()
+		if err != nil {
+			s.closeReaders()
+			return &Error{s.disk.Name, err}
+		}
+		if !f.MultiConn {
+			break
+		}
+	}
+	return nil
+}
+
+// closeReaders is called when no worker runs.
+func (s *sender) closeReaders() {
+	for {
+		select {
+		case c := <-s.readers:
+			c.Close()
+		default:
+			return
+		}
+	}
+}
+
+// pack makes frames of what the survey finds.
+func (s *sender) pack(ctx context.Context, survey *surveyor) error {
 	p := packer{
 		data: func(extents []stream.Extent) error {
 			select {
-			case frames <- extents:
+			case s.frames <- extents:
 				return nil
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
 		},
-		zero: func(extents []stream.Extent) error { return s.sendZero(extents) },
+		zero: s.sendZero,
+		list: s.list,
 	}
-	if err := walk(l, s.disk, p.add); err != nil {
+	if err := survey.walk(func(e stream.Extent, c class) error { s.meter.Find(e); return p.add(e, c) }, s.meter.Scanned.Store); err != nil {
 		return err
 	}
+	s.meter.FoundAll()
 	return p.flush()
 }
 
-// count finds out how much there is to send, for whoever watches the progress.
-func (s *sender) count(ctx context.Context) error {
-	c, err := s.disk.dial(ctx)
-	if err != nil {
-		return err
+// list returns an empty list of extents, recycled if there is one.
+func (s *sender) list() []stream.Extent {
+	if l, ok := s.slices.Get().(*[]stream.Extent); ok {
+		return (*l)[:0]
 	}
-	defer c.Close()
-	var total int64
-	err = walk(&lane{conn: c}, s.disk, func(e stream.Extent, _ class) error {
-		total += e.Length
-		return nil
-	})
-	if err == nil {
-		s.meter.Total.Store(total)
-	}
-	return err
+	return nil
 }
 
-func (s *sender) dialAndRead(ctx context.Context, frames <-chan []stream.Extent) error {
-	c, err := s.disk.dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return s.read(&lane{conn: c}, frames)
+func (s *sender) recycle(l []stream.Extent) { s.slices.Put(&l) }
+
+// job is what a worker keeps from frame to frame.
+type job struct {
+	buf   []byte
+	ops   []nbdconn.Op
+	split splitter
 }
 
-// read fills and sends frames until there are no more.
-func (s *sender) read(l *lane, frames <-chan []stream.Extent) error {
-	buf := make([]byte, stream.MaxPayload)
-	var ops []nbdconn.Op
-	for extents := range frames {
-		ops = ops[:0]
-		var n int64
-		for _, e := range extents {
-			ops = appendReads(ops, e, buf[n:n+e.Length])
-			n += e.Length
+// work fills and sends frames until there are no more.
+func (s *sender) work(ctx context.Context) error {
+	j := job{buf: make([]byte, stream.MaxPayload)}
+	for extents := range s.frames {
+		n, err := s.read(ctx, &j, extents)
+		if err != nil {
+			return err
 		}
-		if err := l.do(ops); err != nil {
-			return &Error{s.disk.Name, err}
-		}
-		data, payload, zeros := splitZeros(extents, buf[:n], s.disk.Size)
-		if len(data) > 0 {
-			if err := s.enc.Data(s.index, data, payload); err != nil {
+		j.split.zeros(extents, j.buf[:n], s.disk.Size)
+		s.recycle(extents)
+		if len(j.split.data) > 0 {
+			if err := s.enc.Data(s.index, j.split.data, j.split.kept); err != nil {
 				return err
 			}
-			s.meter.Done.Add(int64(len(payload)))
+			s.meter.Handle(stream.KindData, int64(len(j.split.kept)))
 		}
-		if len(zeros) > 0 {
-			if err := s.sendZero(zeros); err != nil {
+		if len(j.split.zero) > 0 {
+			if err := s.sendZero(j.split.zero); err != nil {
 				return err
 			}
 		}
@@ -166,12 +167,33 @@ func (s *sender) read(l *lane, frames <-chan []stream.Extent) error {
 	return nil
 }
 
+// read fills the job's buffer and returns how much of it.
+func (s *sender) read(ctx context.Context, j *job, extents []stream.Extent) (int64, error) {
+	j.ops = j.ops[:0]
+	var n int64
+	for _, e := range extents {
+		j.ops = appendReads(j.ops, e, j.buf[n:n+e.Length])
+		n += e.Length
+	}
+	var c *nbdconn.Conn
+	select {
+	case c = <-s.readers:
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+	defer func() { s.readers <- c }()
+	if err := c.Do(j.ops); err != nil {
+		return 0, &Error{s.disk.Name, err}
+	}
+	return n, nil
+}
+
 func (s *sender) sendZero(extents []stream.Extent) error {
 	if err := s.enc.Zero(s.index, extents); err != nil {
 		return err
 	}
 	for _, e := range extents {
-		s.meter.Done.Add(e.Length)
+		s.meter.Handle(stream.KindZero, e.Length)
 	}
 	return nil
 }

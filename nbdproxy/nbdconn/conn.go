@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -28,6 +27,9 @@ import (
 // handshakeLimit bounds connecting and the NBD handshake. Servers answer within
 // milliseconds; one that does not is hung, or no NBD server.
 const handshakeLimit = 30 * time.Second
+
+// sendBuffer is what a socket may hold of our writes, in bytes.
+const sendBuffer = 4 << 20
 
 // Options name an export.
 type Options struct {
@@ -58,8 +60,10 @@ type Conn struct {
 	size int64
 	stop func() bool
 
-	mu  sync.Mutex // guards cut
-	cut int        // a descriptor of the socket to shut down; -1 when closed
+	// sock is the connection that libnbd reads and writes through a descriptor of
+	// its own: it serves for waiting and for cutting.
+	sock net.Conn
+	raw  syscall.RawConn
 }
 
 // Dial connects to an export. Cancelling ctx at any later time cuts the
@@ -77,7 +81,7 @@ func dial(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{h: h, cut: -1, stop: func() bool { return true }}
+	c := &Conn{h: h, stop: func() bool { return true }}
 	if err := c.handshake(ctx, o); err != nil {
 		c.kill()
 		return nil, err
@@ -132,9 +136,7 @@ func (c *Conn) handshake(ctx context.Context, o Options) error {
 	return nil
 }
 
-// connect returns a connected socket for libnbd to own. It keeps a second
-// descriptor: shutting that down is the only way to wake libnbd from another
-// thread, because a waiting call holds the handle's lock.
+// connect returns a connected socket for libnbd to own.
 func (c *Conn) connect(ctx context.Context, o *Options) (int, error) {
 	network, d := "tcp", net.Dialer{Timeout: handshakeLimit, KeepAliveConfig: deadpeer.KeepAlive()}
 	if o.Socket != "" {
@@ -144,20 +146,17 @@ func (c *Conn) connect(ctx context.Context, o *Options) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer conn.Close()
-	raw, err := conn.(syscall.Conn).SyscallConn()
-	if err != nil {
+	c.sock = conn
+	if c.raw, err = conn.(syscall.Conn).SyscallConn(); err != nil {
 		return -1, err
 	}
 	sock := -1
 	var dupErr error
-	err = raw.Control(func(fd uintptr) {
-		if sock, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); dupErr != nil {
-			return
-		}
-		if c.cut, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); dupErr != nil {
-			_ = unix.Close(sock)
-		}
+	err = c.raw.Control(func(fd uintptr) {
+		// A hint: with the small default, sender and receiver wake each other several
+		// times for each request.
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
+		sock, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 	})
 	if err := errors.Join(err, dupErr); err != nil {
 		return -1, err
@@ -166,28 +165,29 @@ func (c *Conn) connect(ctx context.Context, o *Options) (int, error) {
 	return sock, nil
 }
 
-// shutdown cuts the connection; any goroutine may call it.
+// shutdown cuts the connection, which ends every wait of libnbd's and of ours; any
+// goroutine may call it.
 func (c *Conn) shutdown() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cut >= 0 {
-		_ = unix.Shutdown(c.cut, unix.SHUT_RDWR)
-	}
+	// The error is that of a connection that is closed already.
+	_ = c.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 }
 
 // kill closes without a word to the server. It also ends every request in flight:
 // once it returns, libnbd touches no buffer of theirs.
 func (c *Conn) kill() {
+	c.free()
+	if c.sock != nil {
+		_ = c.sock.Close()
+	}
+}
+
+// free is kill without closing our own descriptor of the socket, which would wait for
+// who is waiting for that.
+func (c *Conn) free() {
 	c.stop()
 	if c.h != nil {
 		_ = c.h.Close()
 		c.h = nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cut >= 0 {
-		_ = unix.Close(c.cut)
-		c.cut = -1
 	}
 }
 

@@ -110,20 +110,3 @@ func (c *Conn) aioRead(b libnbd.AioBuffer, off uint64) (uint64, error) {
 func (c *Conn) aioWrite(b libnbd.AioBuffer, off uint64) (uint64, error) {
 	return c.h.AioPwrite(b, off, nil)
 }
-
-// wait returns when the request has its reply.
-func (c *Conn) wait(cookie uint64) error {
-	for {
-		ok, err := c.h.AioCommandCompleted(cookie)
-		if ok || err != nil {
-			return err
-		}
-		if _, err := c.h.Poll(-1); err != nil {
-			// A dead connection fails its requests with a better reason than poll's.
-			if _, cmdErr := c.h.AioCommandCompleted(cookie); cmdErr != nil {
-				return cmdErr
-			}
-			return err
-		}
-	}
-}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 	"libguestfs.org/libnbd"
@@ -24,8 +22,6 @@ type Shared struct {
 	features Features
 	sizes    Sizes
 	has      map[string]bool // the optional contexts that the server has
-	sock     *os.File        // the connection's socket, known to Go's poller
-	raw      syscall.RawConn // of sock
 	cause    func(error) error
 	wg       sync.WaitGroup // the two goroutines that wait for the socket
 
@@ -69,8 +65,7 @@ func DialShared(ctx context.Context, o Options) (*Shared, error) {
 	return s, nil
 }
 
-// prepare asks for what is known from the handshake and puts the socket into Go's
-// poller: a goroutine that waits for it there costs no thread.
+// prepare asks for what is known from the handshake.
 func (s *Shared) prepare(optional []string) error {
 	var err error
 	if s.features, err = s.conn.Features(); err != nil {
@@ -93,15 +88,7 @@ func (s *Shared) prepare(optional []string) error {
 			return err
 		}
 	}
-	fd, err := unix.FcntlInt(uintptr(s.conn.cut), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	s.sock = os.NewFile(uintptr(fd), "nbd")
-	if s.raw, err = s.sock.SyscallConn(); err != nil {
-		_ = s.sock.Close()
-	}
-	return err
+	return nil
 }
 
 // Close says goodbye to the server and waits until the connection is gone.
@@ -114,7 +101,7 @@ func (s *Shared) Close() {
 	s.mu.Unlock()
 	s.conn.shutdown()
 	s.wg.Wait()
-	_ = s.sock.Close()
+	s.conn.kill()
 }
 
 // Dead is closed when the connection is; [Shared.Err] tells why.
@@ -141,7 +128,7 @@ func (s *Shared) Sizes() Sizes { return s.sizes }
 
 // receive takes replies until the connection is dead.
 func (s *Shared) receive() {
-	err := s.raw.Read(s.readable)
+	err := s.conn.raw.Read(s.readable)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.die(err)
@@ -151,7 +138,7 @@ func (s *Shared) receive() {
 // The poller tells of changes and not of levels, so as long as something is there
 // it must not wait.
 func (s *Shared) readable(fd uintptr) (stop bool) {
-	for ready(fd, unix.POLLIN) {
+	for pollable(fd, unix.POLLIN) {
 		s.mu.Lock()
 		if s.err == nil {
 			err := s.conn.h.AioNotifyRead()
@@ -175,12 +162,12 @@ func (s *Shared) transmit() {
 		case <-s.full:
 		}
 		// An error of the poller is one for receive as well.
-		_ = s.raw.Write(s.writable)
+		_ = s.conn.raw.Write(s.writable)
 	}
 }
 
 func (s *Shared) writable(fd uintptr) (stop bool) {
-	for ready(fd, unix.POLLOUT) {
+	for pollable(fd, unix.POLLOUT) {
 		s.mu.Lock()
 		if stop = s.err != nil || !s.wantsWrite(); !stop {
 			err := s.conn.h.AioNotifyWrite()
@@ -245,22 +232,13 @@ func (s *Shared) die(err error) {
 		err = errors.New("it ended")
 	}
 	s.err = fmt.Errorf("%w: %w", ErrDead, s.cause(err))
-	// Only after this does libnbd touch no buffer any more.
-	s.conn.kill()
+	// Only after this does libnbd touch no buffer any more. The socket stays until
+	// nobody waits for it; shut down, it wakes who does.
+	s.conn.free()
+	s.conn.shutdown()
 	close(s.closed)
 	for cookie, c := range s.calls {
 		delete(s.calls, cookie)
 		c.done <- s.err
-	}
-}
-
-// ready tells whether a socket is ready for an event or broken.
-func ready(fd uintptr, event int16) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: event}}
-	for {
-		n, err := unix.Poll(fds, 0)
-		if !errors.Is(err, unix.EINTR) {
-			return n > 0 || err != nil
-		}
 	}
 }

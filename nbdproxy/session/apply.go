@@ -2,14 +2,17 @@ package session
 
 import (
 	"context"
+	"io"
+	"log/slog"
 
 	"vmsync/nbdproxy/apply"
+	"vmsync/nbdproxy/link"
 	"vmsync/nbdproxy/spec"
 	"vmsync/nbdproxy/stream"
 )
 
 // applyStream is the body of [Apply].
-func applyStream(ctx context.Context, doc []byte, ev *emitter) (*result, error) {
+func applyStream(ctx context.Context, doc []byte, ev *emitter, log *slog.Logger) (*result, error) {
 	var a spec.Apply
 	if err := parse(doc, &a); err != nil {
 		return nil, err
@@ -24,15 +27,19 @@ func applyStream(ctx context.Context, doc []byte, ev *emitter) (*result, error) 
 	if err := apply.Check(ctx, disks); err != nil {
 		return nil, err
 	}
-	conn, err := accept(ctx, a.Listen, ev)
+	conns, err := receivingEnds(ctx, &a, ev, log)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, interrupter(conn))
+	defer link.CloseAll(conns)
+	stop := context.AfterFunc(ctx, interrupter(conns))
 	defer stop()
 
-	dec, err := stream.NewDecoder(conn)
+	lanes := make([]io.Reader, len(conns))
+	for i, c := range conns {
+		lanes[i] = c
+	}
+	dec, err := stream.NewDecoder(lanes...)
 	if err != nil {
 		return nil, err
 	}
@@ -47,13 +54,13 @@ func applyStream(ctx context.Context, doc []byte, ev *emitter) (*result, error) 
 		ordered[i] = disks[k]
 	}
 	names, meters := newMeters(header.Disks)
-	stopProgress := ev.progress(names, meters, dec.Wire)
+	stopProgress := ev.progress(names, meters, dec.Traffic)
 	defer stopProgress()
 	// Closing tells the sender that everything arrived; it need not wait for disks.
-	received := func() { _ = conn.Close() }
-	sums, err := apply.Receive(ctx, dec, ordered, meters, received, interrupter(conn))
+	received := func() { link.CloseAll(conns) }
+	sums, err := apply.Receive(ctx, dec, ordered, meters, received, interrupter(conns))
 	if err != nil {
 		return nil, err
 	}
-	return &result{results(header.Disks, sums), dec.Wire()}, nil
+	return &result{results(header.Disks, sums), dec.Traffic()}, nil
 }

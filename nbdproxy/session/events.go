@@ -34,32 +34,49 @@ func (e *emitter) emit(ev spec.Event) error {
 }
 
 // progress reports disks whose meters moved, until the returned function is
-// called, which waits for the last report.
-func (e *emitter) progress(names []string, meters []*stream.Meter, wire func() int64) (stop func()) {
+// called, which reports the last that is to say and waits until that is done.
+func (e *emitter) progress(names []string, meters []*stream.Meter, traffic func() spec.Traffic) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
+	last := make([]spec.Progress, len(meters))
+	report := func() {
+		for i, m := range meters {
+			now := reading(names[i], m)
+			if now == last[i] {
+				continue
+			}
+			last[i] = now
+			now.Traffic = traffic()
+			// An agent that no longer reads is found out by the final event.
+			_ = e.emit(spec.Event{Event: spec.EventProgress, Progress: &now})
+		}
+	}
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(progressPeriod)
 		defer tick.Stop()
-		last := make([][2]int64, len(names))
 		for {
 			select {
 			case <-done:
+				report()
 				return
 			case <-tick.C:
-			}
-			for i, m := range meters {
-				now := [2]int64{m.Done.Load(), m.Total.Load()}
-				if now == last[i] {
-					continue
-				}
-				last[i] = now
-				// An agent that no longer reads is found out by the final event.
-				_ = e.emit(spec.Event{Event: spec.EventProgress, Disk: names[i], Done: now[0], Total: now[1], Wire: wire()})
+				report()
 			}
 		}
 	}()
 	return func() { close(done); <-ended }
+}
+
+// reading is what a meter says now. What is counted last is read first, so that no
+// part is larger than its whole.
+func reading(disk string, m *stream.Meter) spec.Progress {
+	p := spec.Progress{Disk: disk, Size: m.Size}
+	p.Zero = m.Zero.Load()
+	p.Done = m.Done.Load()
+	p.Found = m.Found.Load()
+	p.Scanned = m.Scanned.Load()
+	p.Total = m.Total.Load()
+	return p
 }
 
 // results pairs disks with their sums.
@@ -78,7 +95,7 @@ func results(disks []stream.Disk, sums []stream.DiskSum) []spec.DiskResult {
 func newMeters(disks []stream.Disk) (names []string, meters []*stream.Meter) {
 	for _, d := range disks {
 		names = append(names, d.Name)
-		meters = append(meters, new(stream.Meter))
+		meters = append(meters, &stream.Meter{Size: d.Size})
 	}
 	return names, meters
 }

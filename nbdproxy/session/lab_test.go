@@ -32,6 +32,13 @@ const patience = 2 * time.Minute
 type lab struct {
 	t   testing.TB
 	dir string
+	way way
+}
+
+// way is how a stream gets from serve to apply.
+type way struct {
+	lanes  int  // 0 is 1
+	direct bool // by TLS, not relayed
 }
 
 func newLab(t testing.TB) *lab {
@@ -46,7 +53,7 @@ func newLab(t testing.TB) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return &lab{t, dir}
+	return &lab{t: t, dir: dir}
 }
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
@@ -122,9 +129,13 @@ func (l *lab) nbd(image string, args ...string) *server {
 	}
 }
 
-// stop ends the server cleanly, so that its image may be read.
+// stop ends the server cleanly, so that its image may be read. A qemu-nbd that a
+// client left in the middle of a handshake may hear no SIGTERM any more (7.2): that
+// one is killed.
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	limit := time.AfterFunc(10*time.Second, func() { _ = s.cmd.Process.Kill() })
+	defer limit.Stop()
 	_ = s.cmd.Wait()
 }
 
@@ -221,15 +232,19 @@ func (p *process) follow(r io.Reader) {
 }
 
 // awaitReady waits for the ready event.
-func (p *process) awaitReady() {
+func (p *process) awaitReady() spec.Event {
 	p.t.Helper()
 	select {
 	case <-p.ready:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.events[0]
 	case <-p.ended:
 		p.t.Fatalf("ended before it was ready: %v", p.last().Error)
 	case <-time.After(patience):
 		p.t.Fatal("not ready in time")
 	}
+	panic("unreachable")
 }
 
 // last waits for the end and returns the last event, after checking that it is the

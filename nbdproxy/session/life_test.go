@@ -23,9 +23,9 @@ import (
 func smallStream(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	e, err := stream.NewEncoder(&b, stream.Header{
+	e, err := stream.NewEncoder(stream.Header{
 		Domain: "vm1", Checkpoint: "cp2", Disks: []stream.Disk{{Name: "vda", Size: mib}},
-	}, stream.ModeAuto)
+	}, spec.Compression{}, &b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,14 +54,14 @@ func serveDocument(l *lab) spec.Serve {
 }
 
 func TestWrongDocumentIsRefused(t *testing.T) {
-	ok := `{"version":1,"domain":"d","checkpoint":"c","listen":"/l","disks":[{"name":"vda","socket":"/s","export":"e","size":1}]}`
+	ok := `{"version":2,"domain":"d","checkpoint":"c","listen":"/l","disks":[{"name":"vda","socket":"/s","export":"e","size":1}]}`
 	edit := func(old, new string) string { return strings.Replace(ok, old, new, 1) + "\n" }
 	for name, doc := range map[string]string{
 		"no newline":       ok,
 		"no JSON":          "serve\n",
-		"other version":    edit(`"version":1`, `"version":2`),
-		"no version":       edit(`"version":1,`, ``),
-		"unknown field":    edit(`{"version":1`, `{"speed":9,"version":1`),
+		"other version":    edit(`"version":2`, `"version":3`),
+		"no version":       edit(`"version":2,`, ``),
+		"unknown field":    edit(`{"version":2`, `{"speed":9,"version":2`),
 		"two documents":    edit(`}]}`, `}]}{}`),
 		"no domain":        edit(`"domain":"d",`, ``),
 		"no disks":         edit(`{"name":"vda","socket":"/s","export":"e","size":1}`, ``),

@@ -38,12 +38,12 @@ func Apply(ctx context.Context, s IO) error { return run(ctx, s, applyStream) }
 
 // result is what a done event reports.
 type result struct {
-	disks []spec.DiskResult
-	wire  int64
+	disks   []spec.DiskResult
+	traffic spec.Traffic
 }
 
 // body is one mode of the program. Its context ends when stdin does.
-type body func(ctx context.Context, doc []byte, ev *emitter) (*result, error)
+type body func(ctx context.Context, doc []byte, ev *emitter, log *slog.Logger) (*result, error)
 
 func run(ctx context.Context, s IO, b body) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -51,7 +51,7 @@ func run(ctx context.Context, s IO, b body) error {
 	ev := &emitter{out: s.Out}
 	res, err := execute(ctx, cancel, s, b, ev)
 	if err == nil {
-		err = ev.emit(spec.Event{Event: spec.EventDone, Disks: res.disks, Wire: res.wire})
+		err = ev.emit(spec.Event{Event: spec.EventDone, Disks: res.disks, Traffic: &res.traffic})
 		return err
 	}
 	// What ended the context is the reason, and the error what that led to: unless
@@ -80,7 +80,7 @@ func execute(ctx context.Context, cancel context.CancelCauseFunc, s IO, b body, 
 	if line.err != nil {
 		return nil, line.err
 	}
-	return b(ctx, line.doc, ev)
+	return b(ctx, line.doc, ev, s.Log)
 }
 
 type firstLine struct {

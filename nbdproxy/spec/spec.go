@@ -8,9 +8,11 @@
 // read or run anything.
 package spec
 
+import "vmsync/internal/pin"
+
 // Version is the version of the documents in this package. vmsync-nbd refuses
 // any other, so that two programs of different releases never guess.
-const Version = 1
+const Version = 2
 
 // Serve tells `vmsync-nbd serve` what to read and where to offer the stream.
 type Serve struct {
@@ -21,10 +23,28 @@ type Serve struct {
 	// disk is full.
 	Parent string `json:"parent,omitempty"`
 	// Listen is the path of the unix socket (created mode 0600) on which exactly
-	// one client gets the stream.
-	Listen   string      `json:"listen"`
-	Compress string      `json:"compress,omitempty"` // "auto" (default), "none", "s2" or "zstd"
+	// one client gets the stream, over as many connections as Lanes says.
+	Listen string `json:"listen"`
+	// Connect, if given, is tried first; Listen is for when that fails.
+	Connect  *Connect    `json:"connect,omitempty"`
+	Lanes    int         `json:"lanes,omitempty"`    // connections that carry the stream, 1 to 16; 0 is 1
+	Compress string      `json:"compress,omitempty"` // "auto" (default), "none", "s2", "zstd" or "zstd:LEVEL"
+	Rate     int64       `json:"rate,omitempty"`     // bytes of stream per second; 0 is no limit
 	Disks    []ServeDisk `json:"disks"`
+}
+
+// Connect is where a receiver listens for TLS connections, and how both know each
+// other.
+type Connect struct {
+	Addresses   []string     `json:"addresses"`   // host:port, tried in this order
+	Certificate string       `json:"certificate"` // the receiver's, in PEM
+	Identity    pin.Identity `json:"identity"`    // the sender's own
+}
+
+// Direct asks a receiver to listen for TLS connections as well.
+type Direct struct {
+	Addresses   []string `json:"addresses"`   // of this host, without a port; the first that can be had
+	Certificate string   `json:"certificate"` // the sender's, in PEM
 }
 
 // ServeDisk is one export to read.
@@ -46,7 +66,9 @@ type Apply struct {
 	Domain     string      `json:"domain"`
 	Checkpoint string      `json:"checkpoint"`
 	Parent     string      `json:"parent,omitempty"`
-	Listen     string      `json:"listen"` // as in Serve; exactly one client brings the stream
+	Listen     string      `json:"listen"`           // as in Serve; exactly one client brings the stream
+	Direct     *Direct     `json:"direct,omitempty"` // where else it may come from
+	Lanes      int         `json:"lanes,omitempty"`  // as in Serve
 	Disks      []ApplyDisk `json:"disks"`
 }
 
@@ -62,7 +84,8 @@ type ApplyDisk struct {
 }
 
 // Kinds of events. Ready comes once, when the socket listens; Progress at most
-// four times a second for each disk; then Done or Failed, once, last.
+// four times a second for each disk, and once more when the transfer ends; then
+// Done or Failed, once, last.
 const (
 	EventReady    = "ready"
 	EventProgress = "progress"
@@ -74,17 +97,21 @@ const (
 type Event struct {
 	Event string `json:"event"`
 
-	// Progress.
-	Disk  string `json:"disk,omitempty"`
-	Done  int64  `json:"done,omitempty"`  // bytes of changed extents handled so far
-	Total int64  `json:"total,omitempty"` // bytes of changed extents in all; 0 while unknown
-	Wire  int64  `json:"wire,omitempty"`  // bytes of stream so far, all disks; also in Done
+	// Of Ready. Serve says whether Connect led to connections, or why it did not. Apply
+	// says where it listens as Direct asked for and with what certificate, or why it
+	// does not.
+	Connected   bool   `json:"connected,omitempty"`
+	Address     string `json:"address,omitempty"`     // host:port
+	Certificate string `json:"certificate,omitempty"` // in PEM
+	Why         string `json:"why,omitempty"`
 
-	// Done.
-	Disks []DiskResult `json:"disks,omitempty"`
+	Progress *Progress `json:"progress,omitempty"` // of Progress
 
-	// Failed.
-	Error *Error `json:"error,omitempty"`
+	// Of Done.
+	Disks   []DiskResult `json:"disks,omitempty"`
+	Traffic *Traffic     `json:"traffic,omitempty"`
+
+	Error *Error `json:"error,omitempty"` // of Failed
 }
 
 // DiskResult sums up one disk of a finished stream. Both ends compute it on

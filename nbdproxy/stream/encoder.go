@@ -4,23 +4,28 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
+
+	"vmsync/nbdproxy/spec"
 )
 
-// Encoder writes one stream. Data and Zero may be called by many goroutines at
-// once; compression and hashing run in the caller, the writing is serial. The
-// first error is final: every later call returns it.
+// Encoder writes one stream, over one connection or several. Data and Zero may be
+// called by many goroutines at once; compression and hashing run in the caller,
+// each frame is written to whichever connection is free. The first error is final:
+// every later call returns it.
 type Encoder struct {
-	w      io.Writer
 	header Header
 	key    uint64
 	comp   *compressor
 	pool   sync.Pool // of *scratch
 	wire   atomic.Int64
+	main   *outlet
+	others []*outlet
+	free   chan *outlet // those that nobody writes to
+	count  counters
 
-	mu    sync.Mutex // guards what follows, and w
+	mu    sync.Mutex // guards what follows
 	err   error
 	disks []DiskSum
 	ended []bool
@@ -31,31 +36,43 @@ type Encoder struct {
 type scratch struct {
 	head   []byte // frame header and extent table
 	stored []byte
-	vec    [2][]byte
 }
 
-// NewEncoder writes the header to w and returns the encoder of what follows. The
-// caller closes w after [Encoder.End]. w gets one Write per frame part, unbuffered.
-func NewEncoder(w io.Writer, h Header, m Mode) (*Encoder, error) {
+// NewEncoder writes the header to the first of at most [MaxLanes] writers and makes
+// all of them carry the stream. The caller closes them after [Encoder.End]. One that
+// has a method Flush() error gets it called after each frame, and one that has
+// Stalled() time.Duration is asked for how long it has had to wait for its other end.
+func NewEncoder(h Header, c spec.Compression, ws ...io.Writer) (*Encoder, error) {
+	if len(ws) < 1 || len(ws) > MaxLanes {
+		return nil, fmt.Errorf("a stream over %d connections; 1 to %d are possible", len(ws), MaxLanes)
+	}
 	b, key, err := h.marshal()
 	if err != nil {
 		return nil, err
 	}
-	comp, err := newCompressor(m)
+	comp, err := newCompressor(c, ws)
 	if err != nil {
 		return nil, err
 	}
 	e := &Encoder{
-		w: w, header: h, key: key, comp: comp,
+		header: h, key: key, comp: comp, free: make(chan *outlet, len(ws)),
 		disks: make([]DiskSum, len(h.Disks)), ended: make([]bool, len(h.Disks)),
 	}
 	e.pool.New = func() any {
 		return &scratch{head: make([]byte, frameHeaderSize, 4<<10), stored: make([]byte, 0, compressBound())}
 	}
-	n, err := w.Write(b)
-	e.wire.Add(int64(n))
-	if err != nil {
-		return nil, fmt.Errorf("writing the stream's header: %w", err)
+	for i, w := range ws {
+		o := &outlet{w: w}
+		if i == 0 {
+			e.main = o
+		} else {
+			e.others = append(e.others, o)
+			b = lanePreface(i, key)
+		}
+		if err := e.write(o, b, nil); err != nil {
+			return nil, fmt.Errorf("writing the stream's header: %w", err)
+		}
+		e.free <- o
 	}
 	return e, nil
 }
@@ -92,44 +109,70 @@ func (e *Encoder) frame(kind Kind, disk int, extents []Extent, payload []byte) e
 	s := e.pool.Get().(*scratch)
 	defer e.pool.Put(s)
 	h := frameHeader{kind: kind, disk: uint16(disk), extents: uint32(len(extents)), raw: uint32(len(payload))}
-	stored := payload
+	var p packed
 	if kind == KindData {
-		h.codec, stored = e.comp.compress(s.stored, payload)
+		if p, err = e.comp.compress(s.stored, payload); err != nil {
+			return err
+		}
 	}
-	h.stored = uint32(len(stored))
+	h.codec, h.stored = p.codec, uint32(len(p.bytes))
 	s.head = appendExtents(s.head[:frameHeaderSize], extents)
 	h.content = h.contentHash(s.head[frameHeaderSize:], payload, e.key)
 	h.put(s.head, e.key)
 
+	o := <-e.free
+	defer func() { e.free <- o }()
+	if err := e.failure(disk); err != nil {
+		return err
+	}
+	if err := e.write(o, s.head, p.bytes); err != nil {
+		return e.fail(err)
+	}
+	o.sent.add(kind, sum, h.content)
+	e.comp.sent(p, len(payload))
+	e.count.add(kind, p.codec, len(payload), len(p.bytes))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.disks[disk].add(kind, sum, h.content)
+	return nil
+}
+
+// failure tells why no frame of a disk may be written any more; nil if one may.
+func (e *Encoder) failure(disk int) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.err == nil && e.ended[disk] {
 		return fmt.Errorf("frame of disk %q after its end", e.header.Disks[disk].Name)
 	}
-	if err := e.write(s, stored); err != nil {
-		return err
-	}
-	e.disks[disk].add(kind, sum, h.content)
-	return nil
+	return e.err
 }
 
-// write sends a frame; the caller holds the lock.
-func (e *Encoder) write(s *scratch, stored []byte) error {
-	if e.err != nil {
-		return e.err
-	}
-	s.vec[0], s.vec[1] = s.head, stored
-	v := net.Buffers(s.vec[:])
-	if len(stored) == 0 {
-		v = v[:1]
-	}
-	n, err := v.WriteTo(e.w)
-	s.vec = [2][]byte{}
-	e.wire.Add(n)
-	if err != nil {
+// fail keeps the first error and returns it.
+func (e *Encoder) fail(err error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err == nil {
 		e.err = fmt.Errorf("writing the stream: %w", err)
 	}
 	return e.err
+}
+
+// write sends a frame; the caller has the outlet to itself.
+func (e *Encoder) write(o *outlet, head, stored []byte) error {
+	for _, b := range [][]byte{head, stored} {
+		if len(b) == 0 {
+			continue
+		}
+		n, err := o.w.Write(b)
+		e.wire.Add(int64(n))
+		if err != nil {
+			return err
+		}
+	}
+	if f, ok := o.w.(flusher); ok {
+		return f.Flush()
+	}
+	return nil
 }
 
 // EndDisk says that the disk is complete and returns its sum. All its Data and
@@ -148,11 +191,34 @@ func (e *Encoder) EndDisk(disk int) (DiskSum, error) {
 		return DiskSum{}, err
 	}
 	e.ended[disk] = true
-	return sum, e.trailer(KindDiskEnd, disk, sum)
+	return sum, e.err
 }
 
-// End writes the end mark. Every disk must have ended.
+// End writes the disks' ends and the end mark. Every disk must have ended.
 func (e *Encoder) End() error {
+	if err := e.startEnd(); err != nil {
+		return err
+	}
+	for range cap(e.free) {
+		<-e.free
+	}
+	for _, o := range e.others {
+		if err := e.trailer(o, kindLaneEnd, 0, o.sent); err != nil {
+			return e.fail(err)
+		}
+	}
+	for i, sum := range e.disks {
+		if err := e.trailer(e.main, KindDiskEnd, i, sum); err != nil {
+			return e.fail(err)
+		}
+	}
+	if err := e.trailer(e.main, kindEnd, 0, total(e.disks)); err != nil {
+		return e.fail(err)
+	}
+	return nil
+}
+
+func (e *Encoder) startEnd() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i, ended := range e.ended {
@@ -164,17 +230,17 @@ func (e *Encoder) End() error {
 		return errors.New("stream ended twice")
 	}
 	e.over = true
-	return e.trailer(kindEnd, 0, total(e.disks))
+	return e.err
 }
 
-// trailer writes an end frame; the caller holds the lock.
-func (e *Encoder) trailer(kind Kind, disk int, sum DiskSum) error {
+// trailer writes an end frame; the caller has the outlet to itself.
+func (e *Encoder) trailer(o *outlet, kind Kind, disk int, sum DiskSum) error {
 	payload := sum.trailer()
 	h := frameHeader{kind: kind, disk: uint16(disk), raw: trailerSize, stored: trailerSize}
 	h.content = h.contentHash(nil, payload, e.key)
-	s := &scratch{head: make([]byte, frameHeaderSize)}
-	h.put(s.head, e.key)
-	return e.write(s, payload)
+	head := make([]byte, frameHeaderSize)
+	h.put(head, e.key)
+	return e.write(o, head, payload)
 }
 
 // checkSum tells whether a disk's sum is possible: a full disk is covered

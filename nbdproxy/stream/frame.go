@@ -62,11 +62,11 @@ func (h *frameHeader) parse(b []byte, key uint64) error {
 		if h.raw != 0 || h.codec != CodecNone || h.extents < 1 || h.extents > MaxExtents {
 			return fmt.Errorf("zero frame of %d extents with %d bytes", h.extents, h.raw)
 		}
-	case KindDiskEnd, kindEnd:
+	case KindDiskEnd, kindEnd, kindLaneEnd:
 		if h.raw != trailerSize || h.codec != CodecNone || h.extents != 0 {
 			return fmt.Errorf("end frame with %d extents and %d bytes", h.extents, h.raw)
 		}
-		if h.kind == kindEnd && h.disk != 0 {
+		if h.kind != KindDiskEnd && h.disk != 0 {
 			return errors.New("the end mark names a disk")
 		}
 	default:
@@ -133,6 +133,16 @@ func (s *DiskSum) trailer() []byte {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return b
+}
+
+// parseTrailer reads what trailer wrote.
+func parseTrailer(b []byte) DiskSum {
+	return DiskSum{
+		Frames:    int64(binary.LittleEndian.Uint64(b)),
+		DataBytes: int64(binary.LittleEndian.Uint64(b[8:])),
+		ZeroBytes: int64(binary.LittleEndian.Uint64(b[16:])),
+		Digest:    binary.LittleEndian.Uint64(b[24:]),
+	}
 }
 
 // total sums up all disks, for the end mark.

@@ -102,12 +102,8 @@ func headerKey(preface, doc []byte) uint64 {
 	return h.Sum64()
 }
 
-// readHeader reads what marshal wrote.
-func readHeader(r io.Reader) (*Header, uint64, error) {
-	var preface [prefaceSize]byte
-	if err := readFull(r, preface[:]); err != nil {
-		return nil, 0, err
-	}
+// readHeader reads what marshal wrote, from behind the preface on.
+func readHeader(preface []byte, r io.Reader) (*Header, uint64, error) {
 	if string(preface[:8]) != magic {
 		return nil, 0, fmt.Errorf("%w: it does not begin with the magic of a vmsync stream", ErrInvalid)
 	}
@@ -122,7 +118,7 @@ func readHeader(r io.Reader) (*Header, uint64, error) {
 	if err := readFull(r, doc); err != nil {
 		return nil, 0, err
 	}
-	key := headerKey(preface[:], doc)
+	key := headerKey(preface, doc)
 	if key != binary.LittleEndian.Uint64(preface[16:]) {
 		return nil, 0, fmt.Errorf("%w: the header does not match its checksum", ErrInvalid)
 	}

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"vmsync/nbdproxy/spec"
 )
 
 // testHeader names a full and an incremental disk, neither a multiple of 64 KiB.
@@ -32,10 +34,10 @@ func noise(n int) []byte {
 
 // testStream returns a small stream with every kind of frame and two disks
 // interleaved.
-func testStream(t testing.TB, m Mode) []byte {
+func testStream(t testing.TB, m spec.Mode) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	e, err := NewEncoder(&b, testHeader(), m)
+	e, err := NewEncoder(testHeader(), spec.Compression{Mode: m}, &b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +79,7 @@ func decode(r io.Reader) (string, []DiskSum, error) {
 	defer payloads.Put(array)
 	buf := array[:]
 	for {
-		err := d.Next(&f)
+		err := d.Lanes()[0].Next(&f)
 		if err == io.EOF {
 			sums, err := d.Result()
 			return said.String(), sums, err

@@ -11,6 +11,8 @@ import (
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
+
+	"vmsync/nbdproxy/spec"
 )
 
 // seal makes a stream's beginning out of any document, with the right checksum.
@@ -109,7 +111,7 @@ func TestHostileFrameIsRefused(t *testing.T) {
 	one := []Extent{{0, 1}}
 	for name, f := range map[string]hostile{
 		"type 0":               {head: frameHeader{kind: 0, extents: 1, raw: 1, stored: 1}},
-		"type 5":               {head: frameHeader{kind: 5, extents: 1, raw: 1, stored: 1}},
+		"type 6":               {head: frameHeader{kind: 6, extents: 1, raw: 1, stored: 1}},
 		"unknown codec":        {head: frameHeader{kind: KindData, codec: 3, extents: 1, raw: 2, stored: 1}},
 		"unknown disk":         {head: frameHeader{kind: KindData, disk: 2, extents: 1, raw: 1, stored: 1}, table: one, stored: []byte{1}},
 		"huge payload":         {head: frameHeader{kind: KindData, extents: 1, raw: MaxPayload + 1, stored: MaxPayload + 1}},
@@ -123,6 +125,7 @@ func TestHostileFrameIsRefused(t *testing.T) {
 		"end of wrong length":  {head: frameHeader{kind: kindEnd, raw: 31, stored: 31}},
 		"end with extents":     {head: frameHeader{kind: KindDiskEnd, extents: 1, raw: 32, stored: 32}},
 		"end with disk":        {head: frameHeader{kind: kindEnd, disk: 1, raw: 32, stored: 32}},
+		"end of another lane":  {head: frameHeader{kind: kindLaneEnd, raw: 32, stored: 32}, stored: make([]byte, 32)},
 		"early end":            {head: frameHeader{kind: kindEnd, raw: 32, stored: 32}, stored: make([]byte, 32)},
 		"early disk end":       {head: frameHeader{kind: KindDiskEnd, raw: 32, stored: 32}, stored: make([]byte, 32)},
 		"disk end lies":        {head: frameHeader{kind: KindDiskEnd, disk: 1, raw: 32, stored: 32}, stored: append([]byte{1}, make([]byte, 31)...)},
@@ -166,7 +169,7 @@ func TestHugeClaimTakesNoMemory(t *testing.T) {
 
 func TestExtentThatComesTwiceIsRefused(t *testing.T) {
 	var b bytes.Buffer
-	e, err := NewEncoder(&b, testHeader(), ModeNone)
+	e, err := NewEncoder(testHeader(), spec.Compression{Mode: spec.ModeNone}, &b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,9 +3,10 @@
 // docs/STREAM.md specifies the format; this package implements it for the wire,
 // for pipes and for files alike.
 //
-// An [Encoder] is used by many goroutines at once: each hashes and compresses
-// its own frame, only the writing is serial. A [Decoder] is read by one
-// goroutine, which checks the order, the bounds and the totals; the frames it
+// A stream goes over one connection or, for speed, over several. An [Encoder] is
+// used by many goroutines at once: each hashes and compresses its own frame and
+// writes it to a connection that is free. A [Decoder] is read by one goroutine for
+// each connection, which checks the order, the bounds and the totals; the frames it
 // hands out are decompressed and verified by any goroutine ([Frame.Open]). A
 // stream counts only when [Decoder.Result] says so.
 //
@@ -47,6 +48,7 @@ const (
 	KindZero    Kind = 2 // extents that read as zeros
 	KindDiskEnd Kind = 3 // no more frames of this disk
 	kindEnd     Kind = 4 // the end mark; a decoder returns it as io.EOF
+	kindLaneEnd Kind = 5 // the end of a further connection, likewise
 )
 
 // Extent is a byte range of a disk.

@@ -8,9 +8,11 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+
+	"vmsync/nbdproxy/spec"
 )
 
-var modes = []Mode{ModeAuto, ModeNone, ModeS2, ModeZstd}
+var modes = []spec.Mode{spec.ModeAuto, spec.ModeNone, spec.ModeS2, spec.ModeZstd}
 
 func TestStreamCarriesWhatWasWritten(t *testing.T) {
 	for _, m := range modes {
@@ -20,7 +22,7 @@ func TestStreamCarriesWhatWasWritten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, _, err := decode(bytes.NewReader(testStream(t, ModeNone)))
+			want, _, err := decode(bytes.NewReader(testStream(t, spec.ModeNone)))
 			if err != nil || got != want {
 				t.Fatalf("mode %s says\n%s\nmode none\n%s (error %v)", m, got, want, err)
 			}
@@ -35,7 +37,7 @@ func TestStreamCarriesWhatWasWritten(t *testing.T) {
 }
 
 func TestTruncatedStreamIsNeverComplete(t *testing.T) {
-	b := testStream(t, ModeAuto)
+	b := testStream(t, spec.ModeAuto)
 	for n := range len(b) {
 		if _, _, err := decode(bytes.NewReader(b[:n])); !errors.Is(err, ErrTruncated) {
 			t.Fatalf("cut after %d of %d bytes: error %v", n, len(b), err)
@@ -44,7 +46,7 @@ func TestTruncatedStreamIsNeverComplete(t *testing.T) {
 }
 
 func TestTrailingBytesAreRefused(t *testing.T) {
-	b := testStream(t, ModeAuto)
+	b := testStream(t, spec.ModeAuto)
 	for _, tail := range [][]byte{{0}, b} {
 		_, _, err := decode(bytes.NewReader(append(bytes.Clone(b), tail...)))
 		if !errors.Is(err, ErrInvalid) {
@@ -74,7 +76,7 @@ func TestFlippedBitNeverChangesTheResult(t *testing.T) {
 			}
 			refused(t, err)
 		}
-		if m == ModeNone && accepted > 0 {
+		if m == spec.ModeNone && accepted > 0 {
 			t.Errorf("%d flipped bits were not noticed", accepted)
 		}
 	}
@@ -82,7 +84,7 @@ func TestFlippedBitNeverChangesTheResult(t *testing.T) {
 
 // TestFramesDroppedDoubledOrMovedAreFoundOut works on whole, intact frames.
 func TestFramesDroppedDoubledOrMovedAreFoundOut(t *testing.T) {
-	b := testStream(t, ModeNone)
+	b := testStream(t, spec.ModeNone)
 	head, frames := split(t, b)
 	join := func(parts ...[]byte) []byte { return bytes.Join(append([][]byte{head}, parts...), nil) }
 	if _, _, err := decode(bytes.NewReader(join(frames...))); err != nil {
@@ -107,11 +109,11 @@ func TestFramesDroppedDoubledOrMovedAreFoundOut(t *testing.T) {
 }
 
 func TestFrameOfAnotherStreamIsRefused(t *testing.T) {
-	b := testStream(t, ModeNone)
+	b := testStream(t, spec.ModeNone)
 	h := testHeader()
 	h.Checkpoint = "cp3"
 	var other bytes.Buffer
-	e, err := NewEncoder(&other, h, ModeNone)
+	e, err := NewEncoder(h, spec.Compression{Mode: spec.ModeNone}, &other)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +132,8 @@ func TestFrameOfAnotherStreamIsRefused(t *testing.T) {
 // split cuts a stream into its header and its frames.
 func split(t *testing.T, b []byte) (head []byte, frames [][]byte) {
 	t.Helper()
-	r := bytes.NewReader(b)
-	_, key, err := readHeader(r)
+	r := bytes.NewReader(b[prefaceSize:])
+	_, key, err := readHeader(b[:prefaceSize], r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +151,7 @@ func split(t *testing.T, b []byte) (head []byte, frames [][]byte) {
 }
 
 func TestResultNeedsEveryFrameVerified(t *testing.T) {
-	d, err := NewDecoder(bytes.NewReader(testStream(t, ModeAuto)))
+	d, err := NewDecoder(bytes.NewReader(testStream(t, spec.ModeAuto)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +161,7 @@ func TestResultNeedsEveryFrameVerified(t *testing.T) {
 		if _, err := d.Result(); err == nil {
 			t.Fatal("a result before the end")
 		}
-		err = d.Next(&f)
+		err = d.Lanes()[0].Next(&f)
 	}
 	if err != io.EOF {
 		t.Fatal(err)
@@ -170,7 +172,7 @@ func TestResultNeedsEveryFrameVerified(t *testing.T) {
 }
 
 func TestReadersErrorIsKept(t *testing.T) {
-	b := testStream(t, ModeAuto)
+	b := testStream(t, spec.ModeAuto)
 	broken := errors.New("broken")
 	for _, n := range []int{0, 10, 100, len(b) / 2, len(b)} {
 		r := io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(broken))
@@ -206,7 +208,7 @@ func TestEncoderRefusesWhatADecoderWould(t *testing.T) {
 			return e.Zero(1, []Extent{{0, 1}})
 		},
 	} {
-		e, err := NewEncoder(io.Discard, testHeader(), ModeAuto)
+		e, err := NewEncoder(testHeader(), spec.Compression{Mode: spec.ModeAuto}, io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +221,7 @@ func TestEncoderRefusesWhatADecoderWould(t *testing.T) {
 func TestEncoderTakesFramesFromManyGoroutines(t *testing.T) {
 	const frames, size = 64, 100_000
 	var b bytes.Buffer
-	e, err := NewEncoder(&b, Header{Domain: "d", Checkpoint: "c", Disks: []Disk{{Name: "vda", Size: frames * size}}}, ModeAuto)
+	e, err := NewEncoder(Header{Domain: "d", Checkpoint: "c", Disks: []Disk{{Name: "vda", Size: frames * size}}}, spec.Compression{Mode: spec.ModeAuto}, &b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +252,7 @@ func TestEncoderTakesFramesFromManyGoroutines(t *testing.T) {
 }
 
 func TestAutoStoresNoiseAsItIs(t *testing.T) {
-	c, err := newCompressor(ModeAuto)
+	c, err := newCompressor(spec.Compression{Mode: spec.ModeAuto}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,11 +260,11 @@ func TestAutoStoresNoiseAsItIs(t *testing.T) {
 		t.Error("noise looks compressible")
 	}
 	for _, n := range []int{100, 20_000, MaxPayload} {
-		if codec, out := c.compress(nil, noise(n)); codec != CodecNone || len(out) != n {
-			t.Errorf("%d bytes of noise became %d with codec %d", n, len(out), codec)
+		if p, err := c.compress(nil, noise(n)); err != nil || p.codec != CodecNone || len(p.bytes) != n {
+			t.Errorf("%d bytes of noise became %d with codec %d, error %v", n, len(p.bytes), p.codec, err)
 		}
-		if codec, out := c.compress(nil, text(n)); codec != CodecZstd || len(out) > n/2 {
-			t.Errorf("%d bytes of text became %d with codec %d", n, len(out), codec)
+		if p, err := c.compress(nil, text(n)); err != nil || p.codec != CodecZstd || len(p.bytes) > n/2 {
+			t.Errorf("%d bytes of text became %d with codec %d, error %v", n, len(p.bytes), p.codec, err)
 		}
 	}
 }

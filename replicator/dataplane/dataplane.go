@@ -72,8 +72,8 @@ type Session struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // replaced and closed whenever what follows changes
-	ready   bool
-	disks   map[string]spec.Event // latest progress of each disk
+	ready   *spec.Event
+	disks   map[string]spec.Progress // latest of each disk
 	done    *spec.Event
 	failed  *spec.Error
 	bad     error // an event that made no sense
@@ -99,7 +99,7 @@ func Start(ctx context.Context, program, mode string, doc any) (*Session, error)
 		return nil, err
 	}
 	s := &Session{process: process, mode: mode, read: make(chan struct{}),
-		changed: make(chan struct{}), disks: make(map[string]spec.Event)}
+		changed: make(chan struct{}), disks: make(map[string]spec.Progress)}
 	go s.follow()
 	if err := s.send(append(line, '\n')); err != nil {
 		stopped := s.process.Stop(stopGrace)
@@ -158,13 +158,17 @@ func (s *Session) update(f func()) {
 func (s *Session) take(e spec.Event) {
 	switch e.Event {
 	case spec.EventReady:
-		s.ready = true
+		s.ready = &e
 	case spec.EventProgress:
-		if _, known := s.disks[e.Disk]; known || len(s.disks) < maxDisks {
-			s.disks[e.Disk] = e
+		if e.Progress == nil {
+			s.bad = fmt.Errorf("a progress event of %s says nothing", programName)
+		} else if _, known := s.disks[e.Progress.Disk]; known || len(s.disks) < maxDisks {
+			s.disks[e.Progress.Disk] = *e.Progress
 		}
 	case spec.EventDone:
-		s.done = &e
+		if s.done = &e; e.Traffic == nil {
+			s.bad = fmt.Errorf("the done event of %s does not say what was moved", programName)
+		}
 	case spec.EventFailed:
 		if s.failed = e.Error; s.failed == nil {
 			s.failed = &spec.Error{Kind: spec.KindOther, Message: "it failed without saying why"}
@@ -172,25 +176,25 @@ func (s *Session) take(e spec.Event) {
 	}
 }
 
-// Ready returns when the socket listens. A cancelled context leaves the session as
-// it is.
-func (s *Session) Ready(ctx context.Context) error {
+// Ready returns the ready event when it has come. A cancelled context leaves the
+// session as it is.
+func (s *Session) Ready(ctx context.Context) (spec.Event, error) {
 	for {
 		s.mu.Lock()
 		ready, changed := s.ready, s.changed
 		s.mu.Unlock()
-		if ready {
-			return nil
+		if ready != nil {
+			return *ready, nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s %s: %w", programName, s.mode, context.Cause(ctx))
+			return spec.Event{}, fmt.Errorf("wait for %s %s: %w", programName, s.mode, context.Cause(ctx))
 		case <-s.process.Done():
 			<-s.read
 			if s.isReady() {
-				return nil // the stream was short; Wait tells the rest
+				continue // the stream was short; Wait tells the rest
 			}
-			return s.failure(s.process.Wait())
+			return spec.Event{}, s.failure(s.process.Wait())
 		case <-changed:
 		}
 	}
@@ -199,19 +203,19 @@ func (s *Session) Ready(ctx context.Context) error {
 func (s *Session) isReady() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ready
+	return s.ready != nil
 }
 
-// Wait returns when the program has ended: its results and the stream's bytes, or
-// an *replicator.Error. progress gets each disk's latest event, on the caller's
-// goroutine. A cancelled context leaves the session as it is.
-func (s *Session) Wait(ctx context.Context, progress func(spec.Event)) ([]spec.DiskResult, int64, error) {
-	seen := make(map[string]spec.Event)
+// Wait returns when the program has ended: its results and the stream's traffic, or
+// an *replicator.Error. progress, unless nil, gets the latest of each disk, on the
+// caller's goroutine. A cancelled context leaves the session as it is.
+func (s *Session) Wait(ctx context.Context, progress func(spec.Progress)) ([]spec.DiskResult, spec.Traffic, error) {
+	seen := make(map[string]spec.Progress)
 	for {
 		changed := s.report(seen, progress)
 		select {
 		case <-ctx.Done():
-			return nil, 0, fmt.Errorf("wait for %s %s: %w", programName, s.mode, context.Cause(ctx))
+			return nil, spec.Traffic{}, fmt.Errorf("wait for %s %s: %w", programName, s.mode, context.Cause(ctx))
 		case <-s.process.Done():
 			<-s.read
 			s.report(seen, progress)
@@ -223,36 +227,36 @@ func (s *Session) Wait(ctx context.Context, progress func(spec.Event)) ([]spec.D
 
 // report hands on what is new since it was last called with seen, and returns what
 // is closed when there is more.
-func (s *Session) report(seen map[string]spec.Event, progress func(spec.Event)) <-chan struct{} {
+func (s *Session) report(seen map[string]spec.Progress, progress func(spec.Progress)) <-chan struct{} {
 	s.mu.Lock()
 	changed := s.changed
-	var fresh []spec.Event
-	for name, e := range s.disks {
-		if was := seen[name]; was.Done != e.Done || was.Total != e.Total || was.Wire != e.Wire {
-			seen[name] = e
-			fresh = append(fresh, e)
+	var fresh []spec.Progress
+	for name, p := range s.disks {
+		if seen[name] != p {
+			seen[name] = p
+			fresh = append(fresh, p)
 		}
 	}
 	s.mu.Unlock()
 	if progress != nil {
-		for _, e := range fresh {
-			progress(e)
+		for _, p := range fresh {
+			progress(p)
 		}
 	}
 	return changed
 }
 
 // result is called when the program has ended and everything is read.
-func (s *Session) result() ([]spec.DiskResult, int64, error) {
+func (s *Session) result() ([]spec.DiskResult, spec.Traffic, error) {
 	exit := s.process.Wait()
 	s.mu.Lock()
 	done := s.done
 	clean := done != nil && s.failed == nil && s.bad == nil && exit == nil
 	s.mu.Unlock()
 	if !clean {
-		return nil, 0, s.failure(exit)
+		return nil, spec.Traffic{}, s.failure(exit)
 	}
-	return done.Disks, done.Wire, nil
+	return done.Disks, *done.Traffic, nil
 }
 
 // failure makes the error of a program that ended without being done.

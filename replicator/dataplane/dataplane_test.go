@@ -61,20 +61,20 @@ func session(t *testing.T, says ...string) *Session {
 }
 
 func TestResultsAndProgressArrive(t *testing.T) {
-	s := session(t, `{"event":"ready"}`, `{"event":"progress","disk":"vda","done":5,"total":9,"wire":3}`, "",
-		`{"event":"done","wire":7,"disks":[{"name":"vda","data_bytes":9,"digest":"00ff"}]}`)
-	if err := s.Ready(t.Context()); err != nil {
+	s := session(t, `{"event":"ready"}`, `{"event":"progress","progress":{"disk":"vda","done":5,"total":9,"traffic":{"wire":3}}}`, "",
+		`{"event":"done","traffic":{"wire":7},"disks":[{"name":"vda","data_bytes":9,"digest":"00ff"}]}`)
+	if _, err := s.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var seen []spec.Event
-	disks, wire, err := s.Wait(t.Context(), func(e spec.Event) { seen = append(seen, e) })
+	var seen []spec.Progress
+	disks, traffic, err := s.Wait(t.Context(), func(p spec.Progress) { seen = append(seen, p) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]spec.DiskResult{{Name: "vda", DataBytes: 9, Digest: "00ff"}}, disks); diff != "" || wire != 7 {
-		t.Error(wire, diff)
+	if diff := cmp.Diff([]spec.DiskResult{{Name: "vda", DataBytes: 9, Digest: "00ff"}}, disks); diff != "" || traffic.Wire != 7 {
+		t.Error(traffic, diff)
 	}
-	want := []spec.Event{{Event: "progress", Disk: "vda", Done: 5, Total: 9, Wire: 3}}
+	want := []spec.Progress{{Disk: "vda", Done: 5, Total: 9, Traffic: spec.Traffic{Wire: 3}}}
 	if diff := cmp.Diff(want, seen); diff != "" {
 		t.Error(diff)
 	}
@@ -96,7 +96,7 @@ func TestFailuresKeepTheirKind(t *testing.T) {
 }
 
 func TestOnlyACleanEndCounts(t *testing.T) {
-	const done = `{"event":"done","wire":7}`
+	const done = `{"event":"done","traffic":{"wire":7}}`
 	for what, says := range map[string][]string{
 		"no result":             {`{"event":"ready"}`},
 		"status 1 after done":   {`{"event":"ready"}`, done, "EXIT-1"},
@@ -104,6 +104,8 @@ func TestOnlyACleanEndCounts(t *testing.T) {
 		"failed after done":     {done, `{"event":"failed"}`},
 		"a crash before ready":  {"EXIT-1"},
 		"done without an event": {"done"},
+		"done without figures":  {`{"event":"done"}`},
+		"progress of nothing":   {`{"event":"progress"}`, done},
 	} {
 		_, _, err := session(t, says...).Wait(t.Context(), nil)
 		if err == nil {
@@ -113,11 +115,11 @@ func TestOnlyACleanEndCounts(t *testing.T) {
 }
 
 func TestReadyFailsWithTheProgramsError(t *testing.T) {
-	err := session(t, `{"event":"failed","error":{"kind":"export","message":"refused"}}`, "EXIT-1").Ready(t.Context())
+	_, err := session(t, `{"event":"failed","error":{"kind":"export","message":"refused"}}`, "EXIT-1").Ready(t.Context())
 	if replicator.KindOf(err) != replicator.KindExport {
 		t.Errorf("got %v", err)
 	}
-	err = session(t, "EXIT-1").Ready(t.Context())
+	_, err = session(t, "EXIT-1").Ready(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "something broke") {
 		t.Errorf("its last words are missing: %v", err)
 	}
@@ -127,7 +129,7 @@ func TestContextEndsTheWaitAndNotTheSession(t *testing.T) {
 	s := session(t, untilEnd, `{"event":"ready"}`, `{"event":"done"}`)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Ready: %v", err)
 	}
 	if _, _, err := s.Wait(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {

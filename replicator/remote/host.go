@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -59,6 +61,8 @@ func (h localHost) Agent(context.Context) (Process, error) {
 	}
 	cmd := exec.Command(self, "agent")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// Whoever is logged in here through SSH did not reach the agent that way.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, sshConnection+"=") })
 	words := &lastWords{}
 	cmd.Stderr = io.MultiWriter(words, h.log)
 	in, err := cmd.StdinPipe()

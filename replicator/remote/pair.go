@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -61,7 +62,17 @@ func connect(ctx context.Context, e Endpoint, role Role, opts ssh.Options, log i
 }
 
 // Relay implements replicator.Relay between the pair's hosts.
-func (p *Pair) Relay(ctx context.Context, sourceSocket, targetSocket string) error {
+func (p *Pair) Relay(ctx context.Context, sourceSocket, targetSocket string, lanes int) error {
+	errs := make([]error, lanes)
+	var wg sync.WaitGroup
+	for i := range lanes {
+		wg.Go(func() { errs[i] = p.relayLane(ctx, sourceSocket, targetSocket) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (p *Pair) relayLane(ctx context.Context, sourceSocket, targetSocket string) error {
 	a, err := p.sourceHost.DialUnix(ctx, sourceSocket)
 	if err != nil {
 		return &replicator.Error{Kind: replicator.KindPeer, Op: "connect to the stream on the source", Err: err}

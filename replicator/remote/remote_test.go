@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 )
+
+var someProgress = replicator.Progress{Disk: "vda", Size: 9, Scanned: 8, Found: 3, Total: 4, Done: 2, Zero: 1,
+	Traffic: spec.Traffic{Wire: 3, ZeroFrames: 1, Zstd: spec.CodecTraffic{Frames: 1, Raw: 7, Stored: 2}}}
 
 // end is a source end that answers from a script; what it is asked is real JSON
 // over real pipes.
@@ -24,9 +28,9 @@ func (e *end) Inspect(ctx context.Context, _ replicator.InspectRequest) (*replic
 }
 
 func (e *end) Wait(_ context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
-	progress(replicator.Progress{Disk: "vda", Done: 1, Total: 2, Wire: 3})
+	progress(someProgress)
 	<-e.seen
-	return &replicator.StreamResult{Wire: 7}, nil
+	return &replicator.StreamResult{Traffic: spec.Traffic{Wire: 7}}, nil
 }
 
 func (e *end) Close() error {
@@ -75,10 +79,10 @@ func TestProgressArrivesWhileTheCallLasts(t *testing.T) {
 		seen = append(seen, p)
 		close(e.seen)
 	})
-	if err != nil || res.Wire != 7 {
+	if err != nil || res.Traffic.Wire != 7 {
 		t.Fatalf("%+v, %v", res, err)
 	}
-	if len(seen) != 1 || seen[0] != (replicator.Progress{Disk: "vda", Done: 1, Total: 2, Wire: 3}) {
+	if len(seen) != 1 || seen[0] != someProgress {
 		t.Fatalf("progress %+v", seen)
 	}
 }

@@ -215,13 +215,15 @@ func (e *End) serve(ctx context.Context, req replicator.BeginRequest, backup lib
 		return e.fail("", op, "", err)
 	}
 	var err error
-	e.session, err = dataplane.Start(ctx, e.opts.DataPlane, dataplane.Serve, serveOf(e.dom.Name, req, backup, began.Disks, began.Socket))
+	e.session, err = dataplane.Start(ctx, e.opts.DataPlane, dataplane.Serve, serveOf(e.dom.Name, req, backup, began.Disks, began.Socket, e.identity))
 	if err != nil {
 		return e.withDomain(op, err)
 	}
-	if err := e.session.Ready(ctx); err != nil {
+	ready, err := e.session.Ready(ctx)
+	if err != nil {
 		return e.withDomain(op, err)
 	}
+	began.Direct, began.NotDirect = ready.Connected, ready.Why
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"vmsync/internal/domainxml"
 	"vmsync/internal/libvirt"
+	"vmsync/internal/pin"
 	"vmsync/replicator"
 	"vmsync/replicator/dataplane"
 	"vmsync/replicator/source/ours"
@@ -31,6 +32,9 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 		if e.opts.DataPlane, err = dataplane.Program(); err != nil {
 			return nil, err
 		}
+	}
+	if e.identity, err = pin.New(); err != nil {
+		return nil, e.fail("", op, "", err)
 	}
 	if e.conn, err = libvirt.Open(ctx); err != nil {
 		return nil, e.fail("", op, "is libvirtd running, and may this user manage it?", err)
@@ -54,7 +58,8 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 		return nil, err
 	}
 	e.dom = dom
-	view := &replicator.SourceView{Name: dom.Name, UUID: dom.UUID, HostID: host.UUID}
+	view := &replicator.SourceView{Name: dom.Name, UUID: dom.UUID, HostID: host.UUID,
+		Certificate: e.identity.Certificate, SeenFrom: e.opts.SeenFrom}
 	if err := e.look(ctx, view); err != nil {
 		return nil, e.fail("", op, "", err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"vmsync/internal/domainxml"
 	"vmsync/internal/libvirt"
+	"vmsync/internal/pin"
 	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 	"vmsync/replicator/source/ours"
@@ -119,9 +120,12 @@ func checkJob(asked libvirt.Backup, got *libvirt.Backup) error {
 }
 
 // serveOf makes what vmsync-nbd gets.
-func serveOf(domain string, req replicator.BeginRequest, backup libvirt.Backup, disks []replicator.BegunDisk, listen string) spec.Serve {
+func serveOf(domain string, req replicator.BeginRequest, backup libvirt.Backup, disks []replicator.BegunDisk, listen string, own pin.Identity) spec.Serve {
 	doc := spec.Serve{Version: spec.Version, Domain: domain, Checkpoint: req.Checkpoint, Parent: req.Parent,
-		Listen: listen, Compress: req.Compress}
+		Listen: listen, Compress: req.Compress, Rate: req.Rate, Lanes: req.Lanes}
+	if req.Direct != nil {
+		doc.Connect = &spec.Connect{Addresses: []string{req.Direct.Address}, Certificate: req.Direct.Certificate, Identity: own}
+	}
 	exports := make(map[string]libvirt.BackupDisk)
 	for _, d := range backup.Disks {
 		exports[d.Name] = d

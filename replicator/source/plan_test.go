@@ -11,6 +11,7 @@ import (
 
 	"vmsync/internal/domainxml"
 	"vmsync/internal/libvirt"
+	"vmsync/internal/pin"
 	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 )
@@ -60,7 +61,16 @@ func TestOneBackupMixesFullAndIncrementalDisks(t *testing.T) {
 		{Name: "vda", Socket: "/s.sock", Export: "vda", Bitmap: "backup-vda", Size: 1 << 30},
 		{Name: "vdb", Socket: "/s.sock", Export: "vdb", Size: 1 << 20},
 	}}
-	if diff := cmp.Diff(wantServe, serveOf("web", mixed(), backup, disks, "/l")); diff != "" {
+	own := pin.Identity{Certificate: "own", Key: "secret"}
+	if diff := cmp.Diff(wantServe, serveOf("web", mixed(), backup, disks, "/l", own)); diff != "" {
+		t.Error(diff)
+	}
+	req := mixed()
+	req.Compress, req.Rate, req.Lanes = "s2", 7, 3
+	req.Direct = &replicator.DirectTarget{Address: "192.0.2.1:49152", Certificate: "theirs"}
+	wantServe.Compress, wantServe.Rate, wantServe.Lanes = "s2", 7, 3
+	wantServe.Connect = &spec.Connect{Addresses: []string{"192.0.2.1:49152"}, Certificate: "theirs", Identity: own}
+	if diff := cmp.Diff(wantServe, serveOf("web", req, backup, disks, "/l", own)); diff != "" {
 		t.Error(diff)
 	}
 }

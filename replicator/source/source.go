@@ -15,6 +15,7 @@ import (
 
 	"vmsync/internal/domainxml"
 	"vmsync/internal/libvirt"
+	"vmsync/internal/pin"
 	"vmsync/replicator"
 	"vmsync/replicator/dataplane"
 	"vmsync/replicator/source/guard"
@@ -28,7 +29,9 @@ type Options struct {
 	Guard []string
 	// DataPlane is the path of vmsync-nbd; searched for if empty.
 	DataPlane string
-	Log       *slog.Logger // discarded if nil
+	// SeenFrom is the address that the controller's SSH connection came from, if any.
+	SeenFrom string
+	Log      *slog.Logger // discarded if nil
 }
 
 // End implements replicator.SourceEnd. It serves one run and one goroutine; only
@@ -36,6 +39,8 @@ type Options struct {
 type End struct {
 	opts Options
 	log  *slog.Logger
+
+	identity pin.Identity // the sender's, for this run
 
 	conn *libvirt.Conn
 	lock *ours.Lock

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 )
 
@@ -35,16 +34,12 @@ func (e *End) Wait(ctx context.Context, progress func(replicator.Progress)) (*re
 		stop()
 		watched <- trouble
 	}()
-	disks, wire, err := e.session.Wait(waiting, func(event spec.Event) {
-		if progress != nil {
-			progress(replicator.Progress{Disk: event.Disk, Done: event.Done, Total: event.Total, Wire: event.Wire})
-		}
-	})
+	disks, traffic, err := e.session.Wait(waiting, progress)
 	stop()
 	trouble := <-watched
 	if err == nil {
 		e.handed = true
-		result := &replicator.StreamResult{Wire: wire}
+		result := &replicator.StreamResult{Traffic: traffic}
 		for _, d := range disks {
 			result.Disks = append(result.Disks, replicator.DiskResult(d))
 		}

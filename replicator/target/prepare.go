@@ -44,7 +44,10 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 		return nil, t.fail(replicator.KindOther, "make a folder for sockets", "", "", err)
 	}
 	doc := spec.Apply{Version: spec.Version, Domain: req.Domain, Checkpoint: req.Checkpoint, Parent: req.Parent,
-		Listen: filepath.Join(t.prep.dir, "apply.sock")}
+		Listen: filepath.Join(t.prep.dir, "apply.sock"), Lanes: req.Lanes}
+	if req.Direct != nil {
+		doc.Direct = &spec.Direct{Addresses: req.Direct.Addresses, Certificate: req.Direct.Certificate}
+	}
 	for _, d := range req.Disks {
 		server, err := t.prepareDisk(ctx, run, d)
 		if err != nil {
@@ -53,13 +56,18 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 		doc.Disks = append(doc.Disks, spec.ApplyDisk{Name: d.Name, Socket: server.Socket, Export: server.Name, Incremental: d.Incremental, Size: d.Size})
 	}
 	t.prep.session, err = dataplane.Start(ctx, t.program, dataplane.Apply, doc)
+	var ready spec.Event
 	if err == nil {
-		err = t.prep.session.Ready(ctx)
+		ready, err = t.prep.session.Ready(ctx)
 	}
 	if err != nil {
 		return nil, t.fail(replicator.KindOther, "start vmsync-nbd on the target", "", "", err)
 	}
-	return &replicator.Prepared{Socket: doc.Listen}, nil
+	prepared := &replicator.Prepared{Socket: doc.Listen, NotDirect: ready.Why}
+	if ready.Address != "" {
+		prepared.Direct = &replicator.DirectTarget{Address: ready.Address, Certificate: ready.Certificate}
+	}
+	return prepared, nil
 }
 
 // prepareDisk makes a disk's new image and serves it.

@@ -23,7 +23,6 @@ import (
 	"vmsync/internal/libvirt"
 	"vmsync/internal/qemu"
 	"vmsync/internal/store"
-	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 	"vmsync/replicator/dataplane"
 )
@@ -34,6 +33,8 @@ const runRoot = "/run/vmsync/target"
 // Target implements replicator.TargetEnd on this host. Make one with [New] for
 // each run.
 type Target struct {
+	reachedAt string
+
 	program string // vmsync-nbd
 	virt    *libvirt.Conn
 	qemuGID int    // group that qemu runs as; -1: libvirt leaves owners alone
@@ -61,8 +62,9 @@ type preparation struct {
 	cancel context.CancelFunc
 }
 
-// New makes the target end of this host.
-func New() *Target { return &Target{} }
+// New makes the target end of this host, which the controller reached at an address
+// of SSH's, or at none.
+func New(reachedAt string) *Target { return &Target{reachedAt: reachedAt} }
 
 // fail makes an error about the replica.
 func (t *Target) fail(kind string, op, disk, hint string, err error) error {
@@ -95,7 +97,7 @@ func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replica
 		return nil, err
 	}
 	view := &replicator.TargetView{Pair: t.manifest.Pair, HostID: host.UUID, Folder: t.folder.Dir(),
-		UUID: t.manifest.Source.UUID, LastUsed: t.manifest.LastGeneration}
+		UUID: t.manifest.Source.UUID, LastUsed: t.manifest.LastGeneration, ReachedAt: t.reachedAt}
 	if view.Cleaned, view.Warnings, err = t.recover(ctx); err != nil {
 		return nil, err
 	}
@@ -163,13 +165,11 @@ func (t *Target) Wait(ctx context.Context, progress func(replicator.Progress)) (
 	if t.prep == nil {
 		return nil, errors.New("wait called before prepare")
 	}
-	disks, wire, err := t.prep.session.Wait(ctx, func(e spec.Event) {
-		progress(replicator.Progress{Disk: e.Disk, Done: e.Done, Total: e.Total, Wire: e.Wire})
-	})
+	disks, traffic, err := t.prep.session.Wait(ctx, progress)
 	if err != nil {
 		return nil, t.streamError(err)
 	}
-	t.received = &replicator.StreamResult{Wire: wire}
+	t.received = &replicator.StreamResult{Traffic: traffic}
 	for _, d := range disks {
 		t.received.Disks = append(t.received.Disks, replicator.DiskResult(d))
 	}

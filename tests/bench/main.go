@@ -1,28 +1,42 @@
-// Command bench measures vmsync on the lab's hosts beside nbdcopy in the same
-// run, and prints a table. `make bench` runs it. The figures depend on the
-// machine; the ratios are what to look at.
+// Command bench measures vmsync on the lab's hosts beside the tools of its field,
+// in the same run and by turns, and prints a table. `make bench` runs it; -run
+// chooses cases. The figures depend on the machine; the ratios are what to look
+// at.
 package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
-	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"vmsync/tests/lab"
 )
 
-// rounds is how often each thing is measured; the median counts.
-const rounds = 3
+// options are the command line.
+type options struct {
+	cases  *regexp.Regexp
+	rounds int      // of every case; 0: each case's own number
+	sync   []string // added to every `vmsync sync`
+}
 
 func main() {
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	} else if err != nil {
+		os.Exit(2) // the flag package has said why
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx)
+	err = run(ctx, o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -30,8 +44,30 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) (err error) {
-	fmt.Printf("%d cores; %d rounds, medians\n", runtime.NumCPU(), rounds)
+func parse(args []string) (options, error) {
+	o := options{cases: regexp.MustCompile("")}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.Func("run", "run the cases whose name matches this `regexp`", func(s string) (err error) {
+		o.cases, err = regexp.Compile(s)
+		return err
+	})
+	flags.IntVar(&o.rounds, "rounds", 0, "measure this often and take the median (default: each case's own number)")
+	flags.Func("sync", "more `flags` for every vmsync sync, separated by spaces", func(s string) error {
+		o.sync = strings.Fields(s)
+		return nil
+	})
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "usage: bench [flags]")
+		flags.PrintDefaults()
+		fmt.Fprintln(flags.Output(), "\ncases:")
+		for _, c := range cases() {
+			fmt.Fprintf(flags.Output(), "  %-24s %s\n", c.name, c.about)
+		}
+	}
+	return o, flags.Parse(args)
+}
+
+func run(ctx context.Context, o options) (err error) {
 	install := map[string]string{}
 	for _, p := range []string{"vmsync", "vmsync-nbd"} {
 		from, err := filepath.Abs(filepath.Join("bin", p))
@@ -44,61 +80,41 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if derr := l.Down(); err == nil {
-			err = derr
-		}
-	}()
-	b := &bench{ctx: ctx, hosta: l.Host("hosta"), hostb: l.Host("hostb")}
-	return b.all()
+	defer func() { err = errors.Join(err, l.Down()) }()
+	b := &bench{ctx: ctx, hosta: l.Host("hosta"), hostb: l.Host("hostb"), syncFlags: o.sync}
+	return b.all(o)
 }
 
-// bench measures one machine, vm1 on hosta.
-type bench struct {
-	ctx          context.Context
-	hosta, hostb *lab.Host
-	vm           *lab.Machine
-}
-
-func (b *bench) all() error {
-	var err error
-	b.vm, err = b.hosta.CreateMachine(b.ctx, lab.MachineSpec{Name: "vm1", Disks: []lab.DiskSpec{
-		{Target: "vda", Size: 4 << 30}, {Target: "vdb", Size: 1 << 30}}})
-	if err != nil {
-		return err
-	}
-	if err := b.fill(); err != nil {
-		return err
-	}
-	var copies, syncs, idles []time.Duration
-	for range rounds { // interleaved, so that a slow spell of the machine hits all
-		for _, m := range []struct {
-			into    *[]time.Duration
-			measure func() (time.Duration, error)
-		}{{&copies, b.nbdcopy}, {&syncs, b.fullSync}, {&idles, b.idleSync}} {
-			took, err := m.measure()
-			if err != nil {
-				return err
-			}
-			*m.into = append(*m.into, took)
-		}
-	}
-	nbdcopy, sync, idle := median(copies), median(syncs), median(idles)
-	fmt.Printf("\n| what | time | ratio |\n|---|---|---|\n")
-	fmt.Printf("| nbdcopy, libvirt's export on hosta to qemu-nbd on hostb, TCP | %.2f s | 1.00 |\n", nbdcopy.Seconds())
-	fmt.Printf("| vmsync sync, full: checkpoint, SSH, checksums, commit, define | %.2f s | %.2f |\n", sync.Seconds(), sync.Seconds()/nbdcopy.Seconds())
-	fmt.Printf("| vmsync sync, incremental, nothing changed, two disks | %.2f s | %.2f |\n", idle.Seconds(), idle.Seconds()/nbdcopy.Seconds())
-	return nil
-}
-
-func median(d []time.Duration) time.Duration {
-	slices.Sort(d)
-	return d[len(d)/2]
-}
-
-// timed measures a command on a host.
-func (b *bench) timed(h *lab.Host, argv ...string) (time.Duration, error) {
+// all runs the chosen cases. A case that fails is a row of the table, and does
+// not keep the others from being measured.
+func (b *bench) all(o options) error {
 	start := time.Now()
-	_, err := h.Run(b.ctx, argv...)
-	return time.Since(start), err
+	var rows []row
+	var failed []string
+	for _, c := range cases() {
+		if !o.cases.MatchString(c.name) {
+			continue
+		}
+		rounds := c.rounds
+		if o.rounds > 0 {
+			rounds = o.rounds
+		}
+		b.logf("%s: %s; %d rounds", c.name, c.about, rounds)
+		got, err := c.run(b, rounds)
+		if b.ctx.Err() != nil {
+			return b.ctx.Err()
+		}
+		if err != nil {
+			b.logf("%s failed: %v", c.name, err)
+			failed = append(failed, c.name)
+			got = []row{{what: c.name, verdict: "failed"}}
+		}
+		rows = append(rows, got...)
+	}
+	fmt.Printf("%d cores, %v in all; medians; CPU is that of both hosts together\n\n", runtime.NumCPU(), time.Since(start).Round(time.Second))
+	printTable(os.Stdout, rows)
+	if len(failed) > 0 {
+		return fmt.Errorf("cases failed: %s", strings.Join(failed, ", "))
+	}
+	return nil
 }

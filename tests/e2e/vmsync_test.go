@@ -37,6 +37,27 @@ type event struct {
 	SentBytes    int64   `json:"sent_bytes"`
 	Frozen       float64 `json:"frozen_seconds"`
 	Duration     float64 `json:"duration_seconds"`
+
+	// Of progress.
+	DoneBytes    int64 `json:"done_bytes"`
+	TotalBytes   int64 `json:"total_bytes"`
+	WrittenBytes int64 `json:"written_bytes"`
+	FoundBytes   int64 `json:"found_bytes"`
+	ScannedBytes int64 `json:"scanned_bytes"`
+	SizeBytes    int64 `json:"size_bytes"`
+
+	// Of progress and summary.
+	Frames   int64            `json:"frames"`
+	Ratio    float64          `json:"compression_ratio"`
+	Codecs   map[string]codec `json:"codecs"`
+	Transfer float64          `json:"transfer_seconds"`
+	SentRate float64          `json:"sent_bytes_per_second"`
+}
+
+type codec struct {
+	Frames int64 `json:"frames"`
+	Raw    int64 `json:"raw_bytes"`
+	Stored int64 `json:"stored_bytes"`
 }
 
 // data is how many bytes of a summary are not zeros.

@@ -130,6 +130,21 @@ func TestExitStatusAndOutputArePassedOn(t *testing.T) {
 	}
 }
 
+func TestProcessorTimeCountsServicesThatHaveEnded(t *testing.T) {
+	op := host(t, "op")
+	before, err := op.CPUTime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Until it has used 20 ticks of 10 ms.
+	run(t, op, "systemd-run", "--quiet", "--wait", "bash", "-c",
+		"until read -r -a stat </proc/self/stat && ((stat[13] + stat[14] >= 20)); do :; done")
+	after, err := op.CPUTime()
+	if err != nil || after-before < 200*time.Millisecond {
+		t.Errorf("a service used 200 ms; the host's processor time went from %v to %v, %v", before, after, err)
+	}
+}
+
 func TestCancelKillsTheCommandInTheHost(t *testing.T) {
 	op := host(t, "op")
 	ctx, cancel := context.WithCancel(t.Context())
