@@ -31,12 +31,12 @@ func lanes(n int) (int, error) {
 
 // sendingEnds connects to the receiver if the document says where, and offers the
 // stream on the unix socket otherwise.
-func sendingEnds(ctx context.Context, s *spec.Serve, ev *emitter, log *slog.Logger) ([]*link.Conn, error) {
+func sendingEnds(ctx context.Context, s *spec.Serve, ev *emitter, nbd []string, log *slog.Logger) ([]*link.Conn, error) {
 	n, err := lanes(s.Lanes)
 	if err != nil {
 		return nil, err
 	}
-	ready := spec.Event{Event: spec.EventReady}
+	ready := spec.Event{Event: spec.EventReady, NBD: nbd}
 	if s.Connect != nil {
 		conns, err := connect(ctx, s.Connect, n)
 		if err == nil {
