@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -24,7 +25,7 @@ func proxyCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
-			return runProxy(cmd.Context(), c)
+			return runProxy(cmd.Context(), c, cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()
@@ -38,12 +39,12 @@ func proxyCommand() *cobra.Command {
 	return cmd
 }
 
-func runProxy(ctx context.Context, c offer.Config) error {
+func runProxy(ctx context.Context, c offer.Config, out io.Writer) error {
 	if len(c.Exports) == 0 {
 		return errors.New("nothing to offer: name an export with --upstream")
 	}
 	return offer.Run(ctx, c, func(addresses []string) error {
-		_, err := fmt.Println("listening on", strings.Join(addresses, " and "))
+		_, err := fmt.Fprintln(out, "listening on", strings.Join(addresses, " and "))
 		return err
 	})
 }

@@ -13,14 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmsync/nbdproxy/nbdconn"
+	"vmsync/nbdproxy/nbdtest"
 	"vmsync/nbdproxy/upstream"
 )
 
 func TestManyReadersGetTheirOwnBytes(t *testing.T) {
-	path, content := noise(t, 16*mib)
-	for name, s := range map[string]*server{
-		"several connections": serveImage(t, path, "-r"),
-		"one connection":      serve(t, "-r", "-f", "qcow2", path),
+	path, content := nbdtest.Noise(t, 16*mib)
+	for name, s := range map[string]*nbdtest.Server{
+		"several connections": nbdtest.ServeImage(t, path, "-r"),
+		"one connection":      nbdtest.Serve(t, "-r", "-f", "qcow2", path),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := dial(t, s, "")
@@ -49,14 +50,14 @@ func TestManyReadersGetTheirOwnBytes(t *testing.T) {
 }
 
 func TestServerOnTCPIsReached(t *testing.T) {
-	path, content := noise(t, mib)
-	s := serveImage(t, path, "-r") // keeps the image from being removed before the other ends
+	path, content := nbdtest.Noise(t, mib)
+	s := nbdtest.ServeImage(t, path, "-r")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go forward(l, s.socket)
+	go nbdtest.Forward(l, s.Socket)
 	c, err := upstream.ParseURI("nbd://" + l.Addr().String() + "/disk")
 	if err != nil {
 		t.Fatal(err)
@@ -73,16 +74,16 @@ func TestServerOnTCPIsReached(t *testing.T) {
 }
 
 // failing serves an image of which one MiB at one MiB cannot be read or written: with errno.
-func failing(t *testing.T, errno unix.Errno) *server {
+func failing(t *testing.T, errno unix.Errno) *nbdtest.Server {
 	t.Helper()
-	path, _ := noise(t, 8*mib)
+	path, _ := nbdtest.Noise(t, 8*mib)
 	rule := strings.NewReplacer("PATH", path, "ERRNO", itoa(int64(errno))).Replace(
 		"driver=raw,offset=0,size=8388608,file.driver=blkdebug,file.image.driver=qcow2,file.image.file.driver=file,file.image.file.filename=PATH")
 	for i := range 2 {
 		p := ",file.inject-error." + itoa(int64(i))
 		rule += p + ".event=none" + p + ".iotype=" + []string{"read", "write"}[i] + p + ".errno=" + itoa(int64(errno)) + p + ".sector=" + itoa(mib/512) + p + ".once=off"
 	}
-	return serve(t, "-e", "8", "--image-opts", rule)
+	return nbdtest.Serve(t, "-e", "8", "--image-opts", rule)
 }
 
 func TestFailedRequestFailsAloneWithTheServersErrno(t *testing.T) {
@@ -112,10 +113,10 @@ func TestFailedRequestFailsAloneWithTheServersErrno(t *testing.T) {
 }
 
 func TestLostServerEndsEveryRequest(t *testing.T) {
-	path, _ := noise(t, 8*mib)
-	s := serveImage(t, path, "-r")
+	path, _ := nbdtest.Noise(t, 8*mib)
+	s := nbdtest.ServeImage(t, path, "-r")
 	b := dial(t, s, "")
-	s.signal(t, syscall.SIGSTOP)
+	s.Signal(t, syscall.SIGSTOP)
 	errs := make(chan error)
 	for range 64 {
 		go func() {
@@ -123,14 +124,14 @@ func TestLostServerEndsEveryRequest(t *testing.T) {
 			errs <- err
 		}()
 	}
-	s.signal(t, syscall.SIGKILL)
+	s.Signal(t, syscall.SIGKILL)
 	for range 64 {
 		if err := <-errs; !errors.Is(err, nbdconn.ErrDead) {
 			t.Errorf("error %v", err)
 		}
 	}
-	await(t, "end of the backend", b.Done())
-	if err := b.Err(); !errors.Is(err, nbdconn.ErrDead) || !strings.Contains(err.Error(), s.socket) {
+	nbdtest.Await(t, "end of the backend", b.Done())
+	if err := b.Err(); !errors.Is(err, nbdconn.ErrDead) || !strings.Contains(err.Error(), s.Socket) {
 		t.Errorf("reason %v", err)
 	}
 	if _, err := b.ReadAt(make([]byte, 1), 0); !errors.Is(err, nbdconn.ErrDead) {
@@ -139,13 +140,13 @@ func TestLostServerEndsEveryRequest(t *testing.T) {
 }
 
 func TestCloseEndsRequests(t *testing.T) {
-	path, _ := noise(t, mib)
-	s := serveImage(t, path, "-r")
-	b, err := upstream.Dial(t.Context(), upstream.Config{Socket: s.socket, Export: "disk", Conns: 4})
+	path, _ := nbdtest.Noise(t, mib)
+	s := nbdtest.ServeImage(t, path, "-r")
+	b, err := upstream.Dial(t.Context(), upstream.Config{Socket: s.Socket, Export: "disk", Conns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.signal(t, syscall.SIGSTOP)
+	s.Signal(t, syscall.SIGSTOP)
 	errs := make(chan error)
 	for range 4 {
 		go func() {
@@ -159,16 +160,16 @@ func TestCloseEndsRequests(t *testing.T) {
 			t.Error("a read that was never answered succeeded")
 		}
 	}
-	s.signal(t, syscall.SIGCONT)
+	s.Signal(t, syscall.SIGCONT)
 }
 
 func TestExportThatIsNotThereIsRefused(t *testing.T) {
-	path, _ := noise(t, mib)
-	s := serveImage(t, path, "-r")
+	path, _ := nbdtest.Noise(t, mib)
+	s := nbdtest.ServeImage(t, path, "-r")
 	for name, c := range map[string]upstream.Config{
-		"other name":  {Socket: s.socket, Export: "other"},
-		"no bitmap":   {Socket: s.socket, Export: "disk", Bitmap: "backup-vda"},
-		"no server":   {Socket: s.socket + "x", Export: "disk"},
+		"other name":  {Socket: s.Socket, Export: "other"},
+		"no bitmap":   {Socket: s.Socket, Export: "disk", Bitmap: "backup-vda"},
+		"no server":   {Socket: s.Socket + "x", Export: "disk"},
 		"no NBD port": {Address: "127.0.0.1:1", Export: "disk"},
 	} {
 		b, err := upstream.Dial(t.Context(), c)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"vmsync/nbdproxy"
+	"vmsync/nbdproxy/nbdtest"
 	"vmsync/nbdproxy/upstream"
 )
 
@@ -26,9 +27,9 @@ func status(pairs ...int64) []nbdproxy.StatusEntry {
 // bitmap "changes", as is a range of zeros at 5 MiB.
 func changed(t *testing.T) string {
 	t.Helper()
-	path := image(t, 8*mib, "write -P 1 1M 1M")
-	run(t, "qemu-img", "bitmap", "--add", "-f", "qcow2", path, "changes")
-	qemuIO(t, path, "write -P 2 3M 64k", "write -z 5M 128k")
+	path := nbdtest.Image(t, 8*mib, "write -P 1 1M 1M")
+	nbdtest.Run(t, "qemu-img", "bitmap", "--add", "-f", "qcow2", path, "changes")
+	nbdtest.QemuIO(t, path, "write -P 2 3M 64k", "write -z 5M 128k")
 	return path
 }
 
@@ -60,7 +61,7 @@ func whole(t *testing.T, b *upstream.Backend, context string, n int) []nbdproxy.
 func TestMapsAreTheServers(t *testing.T) {
 	for name, args := range map[string][]string{"several connections": {"-e", "8"}, "one connection": nil} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, slices.Concat(args, []string{"-r", "-f", "qcow2", "-B", "changes", changed(t)})...)
+			s := nbdtest.Serve(t, slices.Concat(args, []string{"-r", "-f", "qcow2", "-B", "changes", changed(t)})...)
 			b := dial(t, s, "changes")
 			if got := b.Contexts(); !slices.Equal(got, []string{allocation, bitmap}) {
 				t.Errorf("contexts %q", got)
@@ -81,7 +82,7 @@ func TestMapsAreTheServers(t *testing.T) {
 }
 
 func TestStatusStaysWithinWhatWasAsked(t *testing.T) {
-	b := dial(t, serve(t, "-e", "8", "-r", "-f", "qcow2", changed(t)), "")
+	b := dial(t, nbdtest.Serve(t, "-e", "8", "-r", "-f", "qcow2", changed(t)), "")
 	for _, n := range []int{1, 10} {
 		got, err := b.BlockStatus(t.Context(), allocation, status(7, 7), 0, 4096, n)
 		if want := status(7, 7, 4096, 3); err != nil || !slices.Equal(got, want) {
@@ -94,15 +95,15 @@ func TestStatusStaysWithinWhatWasAsked(t *testing.T) {
 }
 
 func TestContextsListOnlyWhatIsThere(t *testing.T) {
-	b := dial(t, serveImage(t, changed(t), "-r", "-B", "changes"), "")
+	b := dial(t, nbdtest.ServeImage(t, changed(t), "-r", "-B", "changes"), "")
 	if got := b.Contexts(); !slices.Equal(got, []string{allocation}) {
 		t.Errorf("contexts %q", got)
 	}
 }
 
 func TestExportTellsTheServersAbilities(t *testing.T) {
-	readOnly := dial(t, serveImage(t, image(t, 8*mib), "-r"), "").Export("vda", "a disk")
-	writable := dial(t, serveImage(t, image(t, 8*mib)), "").Export("vda", "a disk")
+	readOnly := dial(t, nbdtest.ServeImage(t, nbdtest.Image(t, 8*mib), "-r"), "").Export("vda", "a disk")
+	writable := dial(t, nbdtest.ServeImage(t, nbdtest.Image(t, 8*mib)), "").Export("vda", "a disk")
 	if !readOnly.ReadOnly || writable.ReadOnly {
 		t.Errorf("read-only: %v and %v", readOnly.ReadOnly, writable.ReadOnly)
 	}

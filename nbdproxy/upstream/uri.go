@@ -37,7 +37,7 @@ func parseURI(uri string) (Config, error) {
 	case u.Scheme == "nbds" || u.Scheme == "nbds+unix":
 		return c, errors.New("TLS to a server is not supported: run the proxy on the server's host")
 	case u.Scheme != "nbd" && u.Scheme != "nbd+unix":
-		return c, errors.New("it begins neither with nbd+unix: nor with nbd:")
+		return c, errors.New("its scheme is neither nbd nor nbd+unix")
 	case u.User != nil || u.Fragment != "" || u.Opaque != "":
 		return c, errors.New("it has parts that mean nothing here")
 	case strings.ContainsRune(c.Export, 0) || len(c.Export) > maxName:

@@ -8,11 +8,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"vmsync/nbdproxy/nbdtest"
 )
 
 func TestWritesZerosAndTrimsArriveAndLast(t *testing.T) {
-	path, content := noise(t, 8*mib)
-	s := serveImage(t, path, "--discard=unmap", "--detect-zeroes=off")
+	path, content := nbdtest.Noise(t, 8*mib)
+	s := nbdtest.ServeImage(t, path, "--discard=unmap", "--detect-zeroes=off")
 	b := dial(t, s, "")
 	want := bytes.Clone(content)
 	copy(want[mib:], bytes.Repeat([]byte{0x5a}, 300))
@@ -36,17 +38,17 @@ func TestWritesZerosAndTrimsArriveAndLast(t *testing.T) {
 		t.Errorf("read back something else, error %v", err)
 	}
 	// Flushed, so not even a crash of the server takes it back.
-	s.signal(t, syscall.SIGKILL)
-	<-s.ended
-	after := dial(t, serveImage(t, path, "-r"), "")
+	s.Signal(t, syscall.SIGKILL)
+	<-s.Ended
+	after := dial(t, nbdtest.ServeImage(t, path, "-r"), "")
 	if _, err := after.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("after a crash there is something else, error %v", err)
 	}
 }
 
 func TestReadOnlyServerRefusesWrites(t *testing.T) {
-	path, _ := noise(t, mib)
-	b := dial(t, serveImage(t, path, "-r"), "")
+	path, _ := nbdtest.Noise(t, mib)
+	b := dial(t, nbdtest.ServeImage(t, path, "-r"), "")
 	var errno unix.Errno
 	if _, err := b.WriteAt([]byte{1}, 0); !errors.As(err, &errno) || errno != unix.EPERM {
 		t.Errorf("write: %v", err)
@@ -59,10 +61,10 @@ func TestReadOnlyServerRefusesWrites(t *testing.T) {
 // A server that stops reading fills the socket, and requests have to wait for room
 // without being in the way of one another.
 func TestRequestsWaitForAServerThatIsSlow(t *testing.T) {
-	path := image(t, 64*mib)
-	s := serveImage(t, path)
+	path := nbdtest.Image(t, 64*mib)
+	s := nbdtest.ServeImage(t, path)
 	b := dial(t, s, "")
-	s.signal(t, syscall.SIGSTOP)
+	s.Signal(t, syscall.SIGSTOP)
 	var started, ended sync.WaitGroup
 	for i := range int64(64) {
 		started.Add(1)
@@ -75,7 +77,7 @@ func TestRequestsWaitForAServerThatIsSlow(t *testing.T) {
 		})
 	}
 	started.Wait()
-	s.signal(t, syscall.SIGCONT)
+	s.Signal(t, syscall.SIGCONT)
 	ended.Wait()
 	p := make([]byte, mib)
 	for i := range int64(64) {
