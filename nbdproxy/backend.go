@@ -41,14 +41,16 @@ type StatusReporter interface {
 	Contexts() []string
 	// BlockStatus appends to entries, at most max, what is known of the length bytes
 	// at offset in a context that Contexts lists. The entries begin at offset and
-	// follow one another; they may cover less than length but at least one byte, and
-	// not more than length unless max is 1.
+	// follow one another; they cover at least one byte and may cover less than length.
+	// What they cover beyond it is ignored. Their lengths are multiples of the export's
+	// minimum block size.
 	BlockStatus(ctx context.Context, metaContext string, entries []StatusEntry, offset, length int64, max int) ([]StatusEntry, error)
 }
 
 // Zeroer is a writable backend that can make a range read as zeros without being
 // sent them. mayUnmap allows it to deallocate the range; fast asks it to fail with
-// an error that wraps unix.ENOTSUP rather than to be as slow as a write.
+// an error that wraps unix.ENOTSUP rather than to be as slow as a write, and only then
+// may it fail so.
 type Zeroer interface {
 	WriteZeroes(ctx context.Context, offset, length int64, mayUnmap, fast bool) error
 }

@@ -1,6 +1,7 @@
 // Command vmsync-nbd is vmsync's data plane: it reads NBD exports into a stream,
-// or applies a stream to NBD servers. It is started by vmsync's agent and knows
-// no libvirt, no SSH and no store; nbdproxy/spec says how to talk to it.
+// applies a stream to NBD servers, or serves exports on to NBD clients. It is
+// started by vmsync's agent, the last also by hand, and knows no libvirt, no SSH and
+// no store; nbdproxy/spec says how to talk to it.
 package main
 
 import (
@@ -20,12 +21,12 @@ func main() {
 	root := &cobra.Command{
 		Use:     "vmsync-nbd",
 		Short:   "The data plane of vmsync",
-		Long:    "vmsync-nbd moves disk data for vmsync, which starts it. It is of little use by hand.",
+		Long:    "vmsync-nbd moves disk data for vmsync, which starts it. By hand only proxy is of use.",
 		Version: version,
 		// What goes wrong is an event and a line of the log.
 		SilenceUsage: true,
 	}
-	root.AddCommand(serveCommand(), applyCommand())
+	root.AddCommand(serveCommand(), applyCommand(), proxyCommand())
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {

@@ -2,10 +2,11 @@
 //
 // A [Conn] belongs to one goroutine at a time; parallelism comes from several
 // connections and, within one, from the requests that [Conn.Do] keeps in flight.
+// A [Shared] is for many goroutines at once, each with a request of its own.
 // Cancelling the context given to [Dial] cuts the connection and so ends every
 // call that waits for the server. The package must never hand memory to C that
 // could be freed or used again while a request is under way: whoever changes Do
-// should read its comments twice.
+// or [Shared] should read its comments twice.
 package nbdconn
 
 import (
@@ -19,6 +20,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"libguestfs.org/libnbd"
+
+	"vmsync/internal/deadpeer"
 )
 
 // handshakeLimit bounds connecting and the NBD handshake. Servers answer within
@@ -30,11 +33,25 @@ const sendBuffer = 4 << 20
 
 // Options name an export.
 type Options struct {
-	Socket string // path of the server's unix socket
-	Export string
+	Socket  string // path of the server's unix socket; or empty, and
+	Address string // its TCP address, host:port
+	Export  string
 	// Contexts are the metadata contexts that BlockStatus will ask for. A server
 	// that lacks one of them is refused.
 	Contexts []string
+	// Optional are contexts that the server may lack; [Conn.Has] tells.
+	Optional []string
+	// Align makes libnbd refuse requests that are not aligned as the server wants
+	// them, instead of leaving that to the server.
+	Align bool
+}
+
+// server is where the options lead.
+func (o *Options) server() string {
+	if o.Socket != "" {
+		return o.Socket
+	}
+	return o.Address
 }
 
 // Conn is one connection. See the package comment for its rules.
@@ -45,7 +62,7 @@ type Conn struct {
 
 	// sock is the connection that libnbd reads and writes through a descriptor of
 	// its own: it serves for waiting and for cutting.
-	sock *net.UnixConn
+	sock net.Conn
 	raw  syscall.RawConn
 }
 
@@ -54,7 +71,7 @@ type Conn struct {
 func Dial(ctx context.Context, o Options) (*Conn, error) {
 	c, err := dial(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to NBD export %q at %s: %w", o.Export, o.Socket, cause(ctx, err))
+		return nil, fmt.Errorf("connecting to NBD export %q at %s: %w", o.Export, o.server(), cause(ctx, err))
 	}
 	return c, nil
 }
@@ -78,7 +95,7 @@ func (c *Conn) handshake(ctx context.Context, o Options) error {
 	}
 	// A client that asks for block sizes has to align its requests to them. One that
 	// does not leaves unaligned ends to the server, which qemu has to be able to do anyway.
-	if err := c.h.SetRequestBlockSize(false); err != nil {
+	if err := c.h.SetRequestBlockSize(o.Align); err != nil {
 		return err
 	}
 	// libnbd fails a read that did not bring as many bytes as were asked for;
@@ -86,12 +103,12 @@ func (c *Conn) handshake(ctx context.Context, o Options) error {
 	if err := c.h.SetPreadInitialize(false); err != nil {
 		return err
 	}
-	for _, name := range o.Contexts {
+	for _, name := range slices.Concat(o.Contexts, o.Optional) {
 		if err := c.h.AddMetaContext(name); err != nil {
 			return err
 		}
 	}
-	sock, err := c.connect(ctx, o.Socket)
+	sock, err := c.connect(ctx, &o)
 	if err != nil {
 		return err
 	}
@@ -103,7 +120,7 @@ func (c *Conn) handshake(ctx context.Context, o Options) error {
 	// Read ahead of use: a context that was not negotiated would otherwise look
 	// like "nothing changed" to whoever forgets to ask.
 	for _, name := range o.Contexts {
-		ok, err := c.h.CanMetaContext(name)
+		ok, err := c.Has(name)
 		if err != nil {
 			return err
 		}
@@ -120,14 +137,17 @@ func (c *Conn) handshake(ctx context.Context, o Options) error {
 }
 
 // connect returns a connected socket for libnbd to own.
-func (c *Conn) connect(ctx context.Context, path string) (int, error) {
-	d := net.Dialer{Timeout: handshakeLimit}
-	conn, err := d.DialContext(ctx, "unix", path)
+func (c *Conn) connect(ctx context.Context, o *Options) (int, error) {
+	network, d := "tcp", net.Dialer{Timeout: handshakeLimit, KeepAliveConfig: deadpeer.KeepAlive()}
+	if o.Socket != "" {
+		network = "unix"
+	}
+	conn, err := d.DialContext(ctx, network, o.server())
 	if err != nil {
 		return -1, err
 	}
-	c.sock = conn.(*net.UnixConn)
-	if c.raw, err = c.sock.SyscallConn(); err != nil {
+	c.sock = conn
+	if c.raw, err = conn.(syscall.Conn).SyscallConn(); err != nil {
 		return -1, err
 	}
 	sock := -1
@@ -155,13 +175,19 @@ func (c *Conn) shutdown() {
 // kill closes without a word to the server. It also ends every request in flight:
 // once it returns, libnbd touches no buffer of theirs.
 func (c *Conn) kill() {
+	c.free()
+	if c.sock != nil {
+		_ = c.sock.Close()
+	}
+}
+
+// free is kill without closing our own descriptor of the socket, which would wait for
+// who is waiting for that.
+func (c *Conn) free() {
 	c.stop()
 	if c.h != nil {
 		_ = c.h.Close()
 		c.h = nil
-	}
-	if c.sock != nil {
-		_ = c.sock.Close()
 	}
 }
 
@@ -176,36 +202,6 @@ func (c *Conn) Close() {
 
 // Size is the export's size in bytes.
 func (c *Conn) Size() int64 { return c.size }
-
-// Features are what the server says about the export.
-type Features struct {
-	MultiConn bool // several connections see each other's writes; one flush covers all
-	ReadOnly  bool
-	Zero      bool // the server takes write-zeroes requests
-	Flush     bool
-}
-
-// Features asks the handle; the answers came with the handshake.
-func (c *Conn) Features() (Features, error) {
-	var f Features
-	if c.h == nil {
-		return f, errClosed
-	}
-	for _, q := range []struct {
-		into *bool
-		ask  func() (bool, error)
-	}{
-		{&f.MultiConn, c.h.CanMultiConn}, {&f.ReadOnly, c.h.IsReadOnly},
-		{&f.Zero, c.h.CanZero}, {&f.Flush, c.h.CanFlush},
-	} {
-		v, err := q.ask()
-		if err != nil {
-			return f, err
-		}
-		*q.into = v
-	}
-	return f, nil
-}
 
 // Flush waits until what was written is on stable storage.
 func (c *Conn) Flush() error {

@@ -57,20 +57,21 @@ func (c *Conn) turn() error {
 
 // ready calls move if the descriptor is ready. The poller reports changes only, so
 // whether there is something to do has to be asked each time.
-func ready(fd uintptr, events int16, err *error, move func() error) bool {
-	p := []unix.PollFd{{Fd: int32(fd), Events: events}}
+func ready(fd uintptr, event int16, err *error, move func() error) bool {
+	if !pollable(fd, event) {
+		return false
+	}
+	*err = move()
+	return true
+}
+
+// pollable tells whether a descriptor is ready for an event, or broken.
+func pollable(fd uintptr, event int16) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: event}}
 	for {
-		n, pollErr := unix.Poll(p, 0)
-		switch {
-		case pollErr == unix.EINTR:
-			continue
-		case pollErr != nil:
-			*err = pollErr
-			return true
-		case n == 0:
-			return false
+		n, err := unix.Poll(p, 0)
+		if err != unix.EINTR {
+			return n > 0 || err != nil
 		}
-		*err = move()
-		return true
 	}
 }

@@ -31,12 +31,12 @@ func lanes(n int) (int, error) {
 
 // sendingEnds connects to the receiver if the document says where, and offers the
 // stream on the unix socket otherwise.
-func sendingEnds(ctx context.Context, s *spec.Serve, ev *emitter, log *slog.Logger) ([]*link.Conn, error) {
+func sendingEnds(ctx context.Context, s *spec.Serve, ev *emitter, nbd []string, log *slog.Logger) ([]*link.Conn, error) {
 	n, err := lanes(s.Lanes)
 	if err != nil {
 		return nil, err
 	}
-	ready := spec.Event{Event: spec.EventReady}
+	ready := spec.Event{Event: spec.EventReady, NBD: nbd}
 	if s.Connect != nil {
 		conns, err := connect(ctx, s.Connect, n)
 		if err == nil {
@@ -53,7 +53,7 @@ func sendingEnds(ctx context.Context, s *spec.Serve, ev *emitter, log *slog.Logg
 		log.Info("no direct connection", "error", err)
 		ready.Why = err.Error()
 	}
-	l, err := listen(ctx, s.Listen)
+	l, err := openSocket(ctx, s.Listen)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func receivingEnds(ctx context.Context, a *spec.Apply, ev *emitter, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen(ctx, a.Listen)
+	l, err := openSocket(ctx, a.Listen)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,10 @@ func checkPaths(paths ...string) error {
 // serveHeader is the header of the stream that a document describes.
 func serveHeader(s *spec.Serve) (stream.Header, error) {
 	h := stream.Header{Domain: s.Domain, Checkpoint: s.Checkpoint, Parent: s.Parent}
-	paths := []string{s.Listen}
+	var paths []string
+	if streams(s) {
+		paths = append(paths, s.Listen)
+	}
 	for _, d := range s.Disks {
 		h.Disks = append(h.Disks, stream.Disk{Name: d.Name, Size: d.Size, Incremental: d.Bitmap != ""})
 		paths = append(paths, d.Socket)

@@ -43,7 +43,15 @@ func serveStream(ctx context.Context, doc []byte, ev *emitter, log *slog.Logger)
 	if err := export.Check(ctx, disks); err != nil {
 		return nil, err
 	}
-	conns, err := sendingEnds(ctx, &s, ev, log)
+	nbd, err := startNBD(ctx, &s, log)
+	if err != nil {
+		return nil, err
+	}
+	defer nbd.stop()
+	if !streams(&s) {
+		return nbd.untilStopped(ctx, ev)
+	}
+	conns, err := sendingEnds(ctx, &s, ev, nbd.where(), log)
 	if err != nil {
 		return nil, err
 	}

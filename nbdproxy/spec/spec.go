@@ -23,13 +23,15 @@ type Serve struct {
 	// disk is full.
 	Parent string `json:"parent,omitempty"`
 	// Listen is the path of the unix socket (created mode 0600) on which exactly
-	// one client gets the stream, over as many connections as Lanes says.
-	Listen string `json:"listen"`
+	// one client gets the stream, over as many connections as Lanes says. With NBD it
+	// may be empty, for no stream.
+	Listen string `json:"listen,omitempty"`
 	// Connect, if given, is tried first; Listen is for when that fails.
 	Connect  *Connect    `json:"connect,omitempty"`
 	Lanes    int         `json:"lanes,omitempty"`    // connections that carry the stream, 1 to 16; 0 is 1
 	Compress string      `json:"compress,omitempty"` // "auto" (default), "none", "s2", "zstd" or "zstd:LEVEL"
 	Rate     int64       `json:"rate,omitempty"`     // bytes of stream per second; 0 is no limit
+	NBD      *NBD        `json:"nbd,omitempty"`      // offer the exports to NBD clients, too
 	Disks    []ServeDisk `json:"disks"`
 }
 
@@ -104,6 +106,8 @@ type Event struct {
 	Address     string `json:"address,omitempty"`     // host:port
 	Certificate string `json:"certificate,omitempty"` // in PEM
 	Why         string `json:"why,omitempty"`
+	// NBD are the addresses at which Serve's NBD server listens.
+	NBD []string `json:"nbd,omitempty"`
 
 	Progress *Progress `json:"progress,omitempty"` // of Progress
 
