@@ -327,8 +327,9 @@ func (r *run) commitRequest() CommitRequest {
 }
 
 func (r *run) summary(c *Committed) *event.Summary {
+	transport, notDirect := r.way()
 	s := &event.Summary{Domain: r.source.Name, State: c.State, Kind: r.plan.Kind(),
-		Consistency: string(r.begun.Consistency), Traffic: traffic(r.sent.Traffic), Transfer: r.moved, Frozen: r.begun.Frozen}
+		Consistency: string(r.begun.Consistency), Transport: transport, NotDirect: notDirect, Traffic: traffic(r.sent.Traffic), Transfer: r.moved, Frozen: r.begun.Frozen}
 	for _, d := range r.sent.Disks {
 		kind := event.KindFull
 		if slices.ContainsFunc(r.plan.Disks, func(p PlanDisk) bool { return p.Name == d.Name && p.Incremental }) {

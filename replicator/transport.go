@@ -1,9 +1,12 @@
 package replicator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
+
+	"vmsync/internal/event"
 )
 
 // Transport is how the stream gets from source to target.
@@ -63,14 +66,27 @@ func (r *run) checkTransport() error {
 	if r.req.Transport != TransportDirect || r.begun.Direct {
 		return nil
 	}
-	why := "both ends are this host"
-	for _, said := range []string{r.begun.NotDirect, r.prepared.NotDirect} {
-		if said != "" {
-			why = said
-			break
-		}
+	transport, why := r.way()
+	if transport == event.TransportLocal {
+		why = "both ends are this host"
 	}
 	return &Error{Kind: KindPeer, Domain: r.source.Name, Op: "connect source and target directly",
 		Hint: "open a port of 49152 to 49215 on the target for the source, or leave out --transport direct",
 		Err:  errors.New(why)}
+}
+
+// way is how the stream goes, as one of event's transports, and why it does not go
+// directly where that was wanted.
+func (r *run) way() (transport, notDirect string) {
+	if r.begun.Direct {
+		return event.TransportDirect, ""
+	}
+	near := cmp.Or(r.target.ReachedAt, r.source.SeenFrom)
+	if near == "" {
+		return event.TransportLocal, ""
+	}
+	if r.req.Transport == TransportSSH {
+		return event.TransportSSH, ""
+	}
+	return event.TransportSSH, cmp.Or(r.begun.NotDirect, r.prepared.NotDirect, "the address "+near+" means something else on the other host")
 }

@@ -3,6 +3,8 @@ package replicator
 import (
 	"slices"
 	"testing"
+
+	"vmsync/internal/event"
 )
 
 func TestDirectAddresses(t *testing.T) {
@@ -25,27 +27,41 @@ func TestDirectAddresses(t *testing.T) {
 	}
 }
 
-func TestDirectIsInsistedOn(t *testing.T) {
+func TestWayOfTheStream(t *testing.T) {
 	for name, c := range map[string]struct {
 		transport Transport
+		reachedAt string
 		begun     Begun
 		prepared  Prepared
-		says      string
+		way, why  string
+		insisted  string // error's text with TransportDirect
 	}{
-		"auto":               {TransportAuto, Begun{}, Prepared{}, ""},
-		"connected":          {TransportDirect, Begun{Direct: true}, Prepared{}, ""},
-		"refused":            {TransportDirect, Begun{NotDirect: "connection refused"}, Prepared{}, "connection refused"},
-		"cannot listen":      {TransportDirect, Begun{}, Prepared{NotDirect: "no such address"}, "no such address"},
-		"nowhere to connect": {TransportDirect, Begun{}, Prepared{}, "both ends are this host"},
+		"connected":          {TransportAuto, "192.0.2.1", Begun{Direct: true}, Prepared{}, event.TransportDirect, "", ""},
+		"refused":            {TransportAuto, "192.0.2.1", Begun{NotDirect: "refused"}, Prepared{}, event.TransportSSH, "refused", "refused"},
+		"cannot listen":      {TransportAuto, "192.0.2.1", Begun{}, Prepared{NotDirect: "no such address"}, event.TransportSSH, "no such address", "no such address"},
+		"both ends are here": {TransportAuto, "", Begun{}, Prepared{}, event.TransportLocal, "", "both ends are this host"},
+		"a zone": {TransportAuto, "fe80::1%eth0", Begun{}, Prepared{}, event.TransportSSH,
+			"the address fe80::1%eth0 means something else on the other host", "the address fe80::1%eth0 means something else on the other host"},
+		"SSH was asked for": {TransportSSH, "192.0.2.1", Begun{}, Prepared{}, event.TransportSSH, "", ""},
 	} {
-		r := &run{req: Request{Transport: c.transport}, begun: &c.begun, prepared: &c.prepared, source: &SourceView{Name: "vm1"}}
-		err := r.checkTransport()
+		r := &run{req: Request{Transport: c.transport}, begun: &c.begun, prepared: &c.prepared,
+			source: &SourceView{Name: "vm1"}, target: &TargetView{ReachedAt: c.reachedAt}}
+		if err := r.checkTransport(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if way, why := r.way(); way != c.way || why != c.why {
+			t.Errorf("%s: %s, %q", name, way, why)
+		}
+		if c.transport == TransportSSH {
+			continue
+		}
+		r.req.Transport = TransportDirect
 		got := ""
-		if err != nil {
+		if err := r.checkTransport(); err != nil {
 			got = AsError(err).Err.Error()
 		}
-		if got != c.says {
-			t.Errorf("%s: got %q", name, got)
+		if got != c.insisted {
+			t.Errorf("%s: insisting on direct says %q", name, got)
 		}
 	}
 }

@@ -100,6 +100,13 @@ const (
 	KindMixed       = "mixed" // some disks full, others incremental
 )
 
+// Ways of a stream. They are part of the JSON output.
+const (
+	TransportDirect = "direct" // from source to target
+	TransportSSH    = "ssh"    // through the program that runs and its SSH connections
+	TransportLocal  = "local"  // within the host that both ends are on
+)
+
 // Summary ends a run that succeeded.
 type Summary struct {
 	Domain       string
@@ -108,6 +115,8 @@ type Summary struct {
 	Consistency  string // "filesystem" or "crash"
 	ChangedBytes int64  // bytes of changed extents, of all disks
 	ZeroBytes    int64  // those of them that read as zeros
+	Transport    string // how the stream went
+	NotDirect    string // why it did not go directly although that was tried; may be empty
 	Traffic      Traffic
 	Transfer     time.Duration // how long the stream took
 	Duration     time.Duration // of the whole run

@@ -89,6 +89,8 @@ type jsonSummary struct {
 	Consistency string `json:"consistency,omitempty"`
 	Changed     int64  `json:"changed_bytes"`
 	Zero        int64  `json:"zero_bytes"`
+	Transport   string `json:"transport,omitempty"`
+	NotDirect   string `json:"not_direct,omitempty"`
 	jsonTraffic
 	SentRate float64    `json:"sent_bytes_per_second"` // while the stream lasted
 	Transfer float64    `json:"transfer_seconds"`
@@ -143,7 +145,7 @@ func toJSON(e event.Event, now time.Time) any {
 		return jsonMessage{head: h("error"), Kind: e.Kind, Message: e.Message, Domain: e.Domain, Disk: e.Disk, Hint: e.Hint}
 	case event.Summary:
 		s := jsonSummary{head: h("summary"), Domain: e.Domain, State: e.State, Kind: e.Kind,
-			Consistency: e.Consistency, Changed: e.ChangedBytes, Zero: e.ZeroBytes,
+			Consistency: e.Consistency, Changed: e.ChangedBytes, Zero: e.ZeroBytes, Transport: e.Transport, NotDirect: e.NotDirect,
 			jsonTraffic: trafficJSON(e.Traffic), SentRate: math.Round(e.SentRate()), Transfer: e.Transfer.Seconds(), Duration: e.Duration.Seconds(), Frozen: e.Frozen.Seconds(), Disks: []jsonDisk{}}
 		for _, d := range e.Disks {
 			s.Disks = append(s.Disks, jsonDisk{d.Disk, d.Kind, d.ChangedBytes, d.ZeroBytes})

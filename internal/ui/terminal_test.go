@@ -176,7 +176,8 @@ func TestTerminalKeepsOneLineForEachPhase(t *testing.T) {
 				"✓ transfer (1.5 s)",
 				"vm1: state 2026-11-21T070301Z, mixed, filesystem-consistent",
 				"  4.0 GiB data and 1.0 GiB zeros changed; 42.3 s in all, frozen 41 ms",
-				"  1.2 GiB sent in 25.0 s, 49.2 MiB/s, compressed 3.3:1",
+				"  1.2 GiB sent over SSH in 25.0 s, 49.2 MiB/s, compressed 3.3:1",
+				"  not directly: connection refused",
 			}
 			if !slices.Equal(s.lines, want) {
 				t.Errorf("on the screen:\n%s", strings.Join(s.lines, "\n"))

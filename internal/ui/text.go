@@ -129,10 +129,23 @@ func summaryText(e event.Summary, verbose bool) []string {
 	lines = append(lines, fmt.Sprintf("  %s; %s in all, frozen %s",
 		changedText(e.ChangedBytes, e.ZeroBytes), durationText(e.Duration), durationText(e.Frozen)))
 	if e.ChangedBytes > 0 {
-		lines = append(lines, fmt.Sprintf("  %s sent in %s%s", bytesText(e.Traffic.Bytes), durationText(e.Transfer),
-			trafficText(e.Traffic, e.SentRate())))
+		lines = append(lines, fmt.Sprintf("  %s sent%s in %s%s", bytesText(e.Traffic.Bytes), transportText(e.Transport),
+			durationText(e.Transfer), trafficText(e.Traffic, e.SentRate())))
+		if e.NotDirect != "" {
+			lines = append(lines, "  not directly: "+clean(e.NotDirect))
+		}
 	}
 	return lines
+}
+
+func transportText(transport string) string {
+	switch transport {
+	case event.TransportDirect:
+		return " directly"
+	case event.TransportSSH:
+		return " over SSH"
+	}
+	return ""
 }
 
 // trafficText goes on about what was sent: how fast, and what compression was good

@@ -45,6 +45,7 @@ var traffic = event.Traffic{Bytes: 1288490189, Frames: 5000, Codecs: []event.Cod
 var summary = event.Summary{
 	Domain: "vm1", State: "2026-11-21T070301Z", Kind: event.KindMixed, Consistency: "filesystem",
 	ChangedBytes: 5 << 30, ZeroBytes: 1 << 30, Duration: 42300 * time.Millisecond,
+	Transport: event.TransportSSH, NotDirect: "connection refused",
 	Traffic: traffic, Transfer: 25 * time.Second, Frozen: 41 * time.Millisecond,
 	Disks: []event.DiskSummary{
 		{Disk: "vda", Kind: event.KindIncremental, ChangedBytes: 1 << 30, ZeroBytes: 0},
@@ -85,7 +86,8 @@ warning: disk vdb: the disk has grown
 transfer (25.0 s)
 vm1: state 2026-11-21T070301Z, mixed, filesystem-consistent
   4.0 GiB data and 1.0 GiB zeros changed; 42.3 s in all, frozen 41 ms
-  1.2 GiB sent in 25.0 s, 49.2 MiB/s, compressed 3.3:1
+  1.2 GiB sent over SSH in 25.0 s, 49.2 MiB/s, compressed 3.3:1
+  not directly: connection refused
 `},
 		"verbose without progress": {Options{Progress: ProgressNone, Verbose: true}, `inspect …
 removed what a dead run left: backup job of vm1
@@ -98,7 +100,8 @@ vm1: state 2026-11-21T070301Z, mixed, filesystem-consistent
   disk vda: incremental, 1.0 GiB changed
   disk vdb: full, 3.0 GiB data and 1.0 GiB zeros changed
   4.0 GiB data and 1.0 GiB zeros changed; 42.3 s in all, frozen 41 ms
-  1.2 GiB sent in 25.0 s, 49.2 MiB/s, compressed 3.3:1
+  1.2 GiB sent over SSH in 25.0 s, 49.2 MiB/s, compressed 3.3:1
+  not directly: connection refused
 `},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,7 +143,7 @@ func TestJSONOutputOfARun(t *testing.T) {
 {"time":"2026-11-21T07:03:26.305Z","event":"warning","message":"the disk has grown\nsince the last state","disk":"vdb"}
 {"time":"2026-11-21T07:03:26.305Z","event":"phase_finished","phase":"transfer","duration_seconds":25}
 {"time":"2026-11-21T07:03:26.305Z","event":"summary","domain":"vm1","state":"2026-11-21T070301Z","kind":"mixed",` +
-		`"consistency":"filesystem","changed_bytes":5368709120,"zero_bytes":1073741824,"sent_bytes":1288490189,` +
+		`"consistency":"filesystem","changed_bytes":5368709120,"zero_bytes":1073741824,"transport":"ssh","not_direct":"connection refused","sent_bytes":1288490189,` +
 		`"frames":5000,"compression_ratio":3.336,"codecs":{"none":{"frames":700,"raw_bytes":734003200,"stored_bytes":734003200},` +
 		`"zstd":{"frames":3396,"raw_bytes":3560964096,"stored_bytes":553648128}},"sent_bytes_per_second":51539608,"transfer_seconds":25,` +
 		`"duration_seconds":42.3,"frozen_seconds":0.041,"disks":[` +

@@ -47,7 +47,7 @@ func Connect(ctx context.Context, p Process, role Role) (*Conn, error) {
 	pingCtx, stop := context.WithCancel(context.Background())
 	c := &Conn{proc: p, stop: stop, exited: make(chan struct{})}
 	watch := newWatchdog(silence, func() { p.Stdin.Close(); p.Kill() })
-	c.client = jrpc2.NewClient(newLines(p.Stdout, p.Stdin, p.Stdin.Close, watch.feed, nil), &jrpc2.ClientOptions{OnNotify: c.notified})
+	c.client = jrpc2.NewClient(tap{newLines(p.Stdout, p.Stdin, p.Stdin.Close, watch.feed, nil), c.notified}, nil)
 	go func() {
 		defer close(c.exited)
 		defer watch.stop()
@@ -83,11 +83,7 @@ func (c *Conn) ping(ctx context.Context) {
 	}
 }
 
-func (c *Conn) notified(req *jrpc2.Request) {
-	var p replicator.Progress
-	if req.Method() != methodProgress || req.UnmarshalParams(&p) != nil {
-		return
-	}
+func (c *Conn) notified(p replicator.Progress) {
 	// Under the lock, so that none comes after the call it belongs to has returned.
 	c.mu.Lock()
 	defer c.mu.Unlock()

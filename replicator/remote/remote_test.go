@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ type end struct {
 	replicator.SourceEnd
 	inspect func(ctx context.Context) (*replicator.SourceView, error)
 	closed  chan struct{}
-	seen    chan struct{} // closed when progress has arrived
+	wait    func(progress func(replicator.Progress))
 }
 
 func (e *end) Inspect(ctx context.Context, _ replicator.InspectRequest) (*replicator.SourceView, error) {
@@ -28,8 +29,7 @@ func (e *end) Inspect(ctx context.Context, _ replicator.InspectRequest) (*replic
 }
 
 func (e *end) Wait(_ context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
-	progress(someProgress)
-	<-e.seen
+	e.wait(progress)
 	return &replicator.StreamResult{Traffic: spec.Traffic{Wire: 7}}, nil
 }
 
@@ -71,19 +71,43 @@ func TestErrorsKeepTheirKindAcrossTheConnection(t *testing.T) {
 }
 
 func TestProgressArrivesWhileTheCallLasts(t *testing.T) {
-	e := &end{closed: make(chan struct{}), seen: make(chan struct{})}
+	arrived := make(chan struct{})
+	e := &end{closed: make(chan struct{}), wait: func(progress func(replicator.Progress)) {
+		progress(someProgress)
+		<-arrived
+	}}
 	conn, _ := connectTo(t, e)
 	defer conn.Close()
 	var seen []replicator.Progress
 	res, err := Source{conn}.Wait(t.Context(), func(p replicator.Progress) {
 		seen = append(seen, p)
-		close(e.seen)
+		close(arrived)
 	})
 	if err != nil || res.Traffic.Wire != 7 {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	if len(seen) != 1 || seen[0] != someProgress {
 		t.Fatalf("progress %+v", seen)
+	}
+}
+
+func TestProgressArrivesInOrderAndBeforeTheResultThatFollowsIt(t *testing.T) {
+	const n = 200
+	e := &end{closed: make(chan struct{}), wait: func(progress func(replicator.Progress)) {
+		for i := range int64(n) {
+			progress(replicator.Progress{Disk: "vda", Done: i})
+		}
+	}}
+	conn, _ := connectTo(t, e)
+	defer conn.Close()
+	for range 20 {
+		var seen []int64
+		if _, err := (Source{conn}).Wait(t.Context(), func(p replicator.Progress) { seen = append(seen, p.Done) }); err != nil {
+			t.Fatal(err)
+		}
+		if len(seen) != n || !slices.IsSorted(seen) {
+			t.Fatalf("%d of %d have arrived, as %v", len(seen), n, seen)
+		}
 	}
 }
 
