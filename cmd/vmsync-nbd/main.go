@@ -25,7 +25,7 @@ func main() {
 		// What goes wrong is an event and a line of the log.
 		SilenceUsage: true,
 	}
-	root.AddCommand(serveCommand(), applyCommand())
+	root.AddCommand(serveCommand(), applyCommand(), dumpCommand(), verifyCommand())
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {
