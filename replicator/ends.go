@@ -25,7 +25,9 @@ type SourceEnd interface {
 	// backup job, the checkpoint Begin made; and releases the lock. The guest is
 	// thawed when it returns, or a guard goes on trying. Once Wait has returned a
 	// result the checkpoint stays: the target may have accepted the state, and one
-	// that it has not is for the next run to put into Forget.
+	// that it has not is for the next run to put into Forget. The checkpoint of a
+	// stream that describes its state stays only once Finish was called: no target
+	// tells later what became of it.
 	Close() error
 }
 
@@ -111,6 +113,15 @@ type BeginRequest struct {
 	// before the backup begins (plainly, or their metadata where the bitmap is gone).
 	Forget   []string `json:"forget,omitempty"`
 	Compress string   `json:"compress,omitempty"`
+	// Describe, if not nil, has the stream describe its state, so that it can be
+	// received without the source (see [StreamState]).
+	Describe *Describe `json:"describe,omitempty"`
+}
+
+// Describe is what the controller knows of a state that a stream is to describe.
+type Describe struct {
+	SourceHost string   `json:"source_host"` // for people
+	LeftOut    []string `json:"left_out,omitempty"`
 }
 
 // Consistency says what a state can promise to the guest's file systems.

@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string) int {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(syncCommand(), streamCommand(), agentCommand(), guardCommand())
+	root.AddCommand(syncCommand(), sendCommand(), streamCommand(), agentCommand(), guardCommand())
 	root.SetArgs(expandShortForm(args))
 	return exitCode(root.ExecuteContext(ctx))
 }

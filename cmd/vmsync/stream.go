@@ -39,12 +39,7 @@ func inspectCommand(name, short, long string, flags ...[2]string) *cobra.Command
 		Use:   name + " [FILE]",
 		Short: short,
 		Long:  long,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return usageError{err}
-			}
-			return nil
-		},
+		Args:  arguments(cobra.MaximumNArgs(1)),
 	}
 	set := make([]bool, len(flags))
 	for i, f := range flags {

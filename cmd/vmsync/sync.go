@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -39,12 +39,7 @@ Each end is a libvirt URI: qemu:///system is this host, qemu+ssh://[user@]host/s
 another one. Either end may be this host, or neither. vmsync must be installed on both.`,
 		Example: `  vmsync sync vm1 --source-uri qemu+ssh://root@hosta/system
   vmsync sync vm1 --target-uri qemu+ssh://root@hostb/system --target-domain vm1-replica`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return usageError{err}
-			}
-			return nil
-		},
+		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.complete(args); err != nil {
 				return usageError{err}
@@ -63,9 +58,7 @@ another one. Either end may be this host, or neither. vmsync must be installed o
 	flags.StringArrayVar(&f.req.Options.Exclude, "exclude-disk", nil, "leave this disk out (repeatable)")
 	flags.BoolVar(&f.req.Options.Full, "full", false, "send whole disks even where an incremental is possible")
 	flags.StringVar(&f.req.Compress, "compress", "auto", "auto, none, s2 or zstd")
-	flags.StringVar(&f.ssh.User, "ssh-user", "", "SSH user where the URI names none")
-	flags.StringVar(&f.ssh.KeyFile, "ssh-key", "", "SSH private key file")
-	flags.StringVar(&f.ssh.ConfigFile, "ssh-config", "", "SSH configuration file (default: ~/.ssh/config)")
+	addSSHFlags(flags, &f.ssh)
 	f.output.add(flags)
 	return cmd
 }
@@ -83,8 +76,8 @@ func (f *syncFlags) complete(args []string) error {
 	if f.req.Domain == "" {
 		return errors.New("which domain? Usage: vmsync sync DOMAIN --source-uri URI --target-uri URI")
 	}
-	if !slices.Contains([]string{"auto", "none", "s2", "zstd"}, f.req.Compress) {
-		return fmt.Errorf("--compress %q: want auto, none, s2 or zstd", f.req.Compress)
+	if err := checkCompress(f.req.Compress); err != nil {
+		return err
 	}
 	if !filepath.IsAbs(f.req.Store) {
 		return fmt.Errorf("--store %q must be an absolute path on the target", f.req.Store)
@@ -102,7 +95,7 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 		return usageError{fmt.Errorf("--target-uri: %w", err)}
 	}
 	f.req.SourceHost, f.req.TargetHost = sourceAt.Name, targetAt.Name
-	out, log := f.output.open()
+	out, log := f.output.open(os.Stdout)
 	summary, err := f.replicate(ctx, sourceAt, targetAt, out, log)
 	if summary != nil {
 		out.Emit(*summary)

@@ -69,13 +69,16 @@ const (
 
 // Summary ends a run that succeeded.
 type Summary struct {
-	Domain       string
-	State        string // name of the new state
+	Domain string
+	State  string // name of the new state; empty when a stream was only sent
+	// Checkpoint is the state's name on the source; set when a stream was sent to
+	// nobody in particular, or received.
+	Checkpoint   string
 	Kind         string
 	Consistency  string // "filesystem" or "crash"
 	ChangedBytes int64  // bytes of changed extents, of all disks
 	ZeroBytes    int64  // those of them that read as zeros
-	SentBytes    int64  // bytes of stream
+	SentBytes    int64  // bytes of stream, sent or received
 	Duration     time.Duration
 	Frozen       time.Duration // how long the guest was frozen
 	Disks        []DiskSummary

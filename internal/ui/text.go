@@ -115,7 +115,14 @@ func errorText(e event.Error) string {
 
 // summaryText is the end of a run: what there is now, and what it took.
 func summaryText(e event.Summary, verbose bool) []string {
-	first := fmt.Sprintf("%s: state %s, %s", clean(e.Domain), clean(e.State), clean(e.Kind))
+	what, way := "state "+clean(e.State), "sent"
+	switch {
+	case e.State == "":
+		what = "checkpoint " + clean(e.Checkpoint) + " sent"
+	case e.Checkpoint != "":
+		what, way = what+" received", "received"
+	}
+	first := fmt.Sprintf("%s: %s, %s", clean(e.Domain), what, clean(e.Kind))
 	if e.Consistency != "" {
 		first += ", " + clean(e.Consistency) + "-consistent"
 	}
@@ -126,8 +133,8 @@ func summaryText(e event.Summary, verbose bool) []string {
 				changedText(d.ChangedBytes, d.ZeroBytes)))
 		}
 	}
-	return append(lines, fmt.Sprintf("  %s, %s sent in %s, frozen %s",
-		changedText(e.ChangedBytes, e.ZeroBytes), bytesText(e.SentBytes),
+	return append(lines, fmt.Sprintf("  %s, %s %s in %s, frozen %s",
+		changedText(e.ChangedBytes, e.ZeroBytes), bytesText(e.SentBytes), way,
 		durationText(e.Duration), durationText(e.Frozen)))
 }
 

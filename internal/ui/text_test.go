@@ -1,10 +1,13 @@
 package ui
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mattn/go-runewidth"
+
+	"vmsync/internal/event"
 )
 
 func TestBytesAreGivenInBinaryUnits(t *testing.T) {
@@ -109,5 +112,18 @@ func TestRowAtEightyColumns(t *testing.T) {
 	want := "  vda [####---------------]  25% 1.0 GiB of 4.0 GiB        102.4 MiB/s     0:30"
 	if got := d.text(80); got != want {
 		t.Errorf("\n%q, want\n%q", got, want)
+	}
+}
+
+func TestSummaryTellsASyncFromAStreamThatWasSentOrReceived(t *testing.T) {
+	for want, s := range map[string]event.Summary{
+		"vm1: state S, full\n  nothing changed, 1.0 KiB sent in 0 ms, frozen 0 ms":              {State: "S"},
+		"vm1: checkpoint C sent, full\n  nothing changed, 1.0 KiB sent in 0 ms, frozen 0 ms":    {Checkpoint: "C"},
+		"vm1: state S received, full\n  nothing changed, 1.0 KiB received in 0 ms, frozen 0 ms": {State: "S", Checkpoint: "C"},
+	} {
+		s.Domain, s.Kind, s.SentBytes = "vm1", event.KindFull, 1024
+		if got := strings.Join(summaryText(s, false), "\n"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -49,7 +49,7 @@ func checkPaths(paths ...string) error {
 
 // serveHeader is the header of the stream that a document describes.
 func serveHeader(s *spec.Serve) (stream.Header, error) {
-	h := stream.Header{Domain: s.Domain, Checkpoint: s.Checkpoint, Parent: s.Parent}
+	h := stream.Header{Domain: s.Domain, Checkpoint: s.Checkpoint, Parent: s.Parent, State: s.State}
 	paths := []string{s.Listen}
 	for _, d := range s.Disks {
 		h.Disks = append(h.Disks, stream.Disk{Name: d.Name, Size: d.Size, Incremental: d.Bitmap != ""})

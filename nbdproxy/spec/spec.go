@@ -8,6 +8,8 @@
 // read or run anything.
 package spec
 
+import "encoding/json"
+
 // Version is the version of the documents in this package. vmsync-nbd refuses
 // any other, so that two programs of different releases never guess.
 const Version = 1
@@ -25,6 +27,8 @@ type Serve struct {
 	Listen   string      `json:"listen"`
 	Compress string      `json:"compress,omitempty"` // "auto" (default), "none", "s2" or "zstd"
 	Disks    []ServeDisk `json:"disks"`
+	// State goes into the stream's header as it is, a JSON object; absent for none.
+	State json.RawMessage `json:"state,omitempty"`
 }
 
 // ServeDisk is one export to read.

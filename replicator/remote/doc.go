@@ -14,7 +14,7 @@ package remote
 import "time"
 
 // protocol is the version of the messages between controller and agent.
-const protocol = 1
+const protocol = 2
 
 // How often the controller pings, and how long either side bears silence.
 const (
