@@ -52,7 +52,7 @@ type TargetEnd interface {
 	// could not do is done by the next run.
 	Settle(ctx context.Context) (*Settled, error)
 	// Close ends everything the run began and has not committed and releases the
-	// lock.
+	// lock. A folder that Open made goes too, unless a source may know its pair.
 	Close() error
 }
 
@@ -195,7 +195,7 @@ type Head struct {
 
 // TargetView is what the target looks like before anything is begun.
 type TargetView struct {
-	Pair     string   `json:"pair"` // made at the first Open, kept with the first state
+	Pair     string   `json:"pair"` // made at the first Open, or adopted; kept with the first state
 	HostID   string   `json:"host_id"`
 	Folder   string   `json:"folder"` // the domain's folder
 	Head     *Head    `json:"head,omitempty"`
@@ -219,6 +219,9 @@ type PrepareRequest struct {
 	Checkpoint string        `json:"checkpoint"`
 	Parent     string        `json:"parent,omitempty"`
 	Disks      []PrepareDisk `json:"disks"`
+	// Adopt has a replica without states take over the checkpoint's pair, until the
+	// end is closed without a state.
+	Adopt bool `json:"adopt,omitempty"`
 }
 
 // Prepared is the target ready to receive.

@@ -53,6 +53,7 @@ const (
 	// The target's replica.
 	KindStore         = "store"             // the store cannot be read or written
 	KindOtherMachine  = "other-machine"     // the folder or the domain's name belongs to another machine
+	KindOtherReplica  = "other-replica"     // the stream belongs to another replica of the machine
 	KindReplicaActive = "replica-active"    // the replica runs on the target
 	KindReplicaUsed   = "replica-used"      // the replica was started since the last sync
 	KindDefine        = "define"            // libvirt on the target refuses the domain's definition

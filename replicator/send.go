@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmsync/internal/event"
+	"vmsync/internal/faultpoint"
 )
 
 // SendRequest says what to send.
@@ -42,6 +43,7 @@ func Send(ctx context.Context, req SendRequest, src SourceEnd, deliver Deliver, 
 			return nil, err
 		}
 	}
+	faultpoint.Hit("send-before-finish")
 	err := Phase(out, event.PhaseFinish, func() error { return src.Finish(ctx, s.plan.Drop) })
 	if err != nil {
 		err = fmt.Errorf("the stream is complete, but the source could not be settled: %w", err)

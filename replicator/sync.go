@@ -241,13 +241,19 @@ func (r *run) finish(ctx context.Context) error {
 		return err
 	}
 	err := stored("source", r.src.Finish(ctx, r.plan.Drop))
-	settled, serr := r.dst.Settle(ctx)
-	if serr == nil {
-		for _, w := range settled.Warnings {
-			r.out.Emit(event.Warning{Message: w})
-		}
+	return errors.Join(err, stored("target", settle(ctx, r.dst, r.out)))
+}
+
+// settle settles the target and tells what is left.
+func settle(ctx context.Context, dst TargetEnd, out event.Sink) error {
+	settled, err := dst.Settle(ctx)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, stored("target", serr))
+	for _, w := range settled.Warnings {
+		out.Emit(event.Warning{Message: w})
+	}
+	return nil
 }
 
 func (r *run) commitRequest() CommitRequest {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -74,8 +72,7 @@ func (f *sendFlags) run(ctx context.Context) error {
 	if name, err := os.Hostname(); err == nil && at.Local {
 		f.req.SourceHost = name
 	}
-	// Taken as an error of the write, a closed pipe leaves time to undo.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	survivePipes()
 	out, log := f.output.open(os.Stderr)
 	summary, err := f.send(ctx, at, to, out, log)
 	if summary != nil {

@@ -22,7 +22,7 @@ type Phase string
 const (
 	PhaseConnect  Phase = "connect"  // start an agent on each end
 	PhaseInspect  Phase = "inspect"  // look at domain and replica, plan
-	PhaseBegin    Phase = "begin"    // freeze, checkpoint, thaw
+	PhaseBegin    Phase = "begin"    // freeze, checkpoint, thaw; make ready to receive
 	PhaseTransfer Phase = "transfer" // stream the extents
 	PhaseCommit   Phase = "commit"   // make the state durable and visible
 	PhaseFinish   Phase = "finish"   // end the job, drop the older checkpoint
