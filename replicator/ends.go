@@ -27,7 +27,9 @@ type SourceEnd interface {
 	// backup job, the checkpoint Begin made; and releases the lock. The guest is
 	// thawed when it returns, or a guard goes on trying. Once Wait has returned a
 	// result the checkpoint stays: the target may have accepted the state, and one
-	// that it has not is for the next run to put into Forget.
+	// that it has not is for the next run to put into Forget. The checkpoint of a
+	// stream that describes its state stays only once Finish was called: no target
+	// tells later what became of it.
 	Close() error
 }
 
@@ -52,7 +54,7 @@ type TargetEnd interface {
 	// could not do is done by the next run.
 	Settle(ctx context.Context) (*Settled, error)
 	// Close ends everything the run began and has not committed and releases the
-	// lock.
+	// lock. A folder that Open made goes too, unless a source may know its pair.
 	Close() error
 }
 
@@ -123,6 +125,15 @@ type BeginRequest struct {
 	Lanes    int      `json:"lanes,omitempty"` // connections for the stream; 0 is 1
 	// Direct is where the target listens, if it does. The source tries to connect.
 	Direct *DirectTarget `json:"direct,omitempty"`
+	// Describe, if not nil, has the stream describe its state, so that it can be
+	// received without the source (see [StreamState]).
+	Describe *Describe `json:"describe,omitempty"`
+}
+
+// Describe is what the controller knows of a state that a stream is to describe.
+type Describe struct {
+	SourceHost string   `json:"source_host"` // for people
+	LeftOut    []string `json:"left_out,omitempty"`
 }
 
 // Consistency says what a state can promise to the guest's file systems.
@@ -196,7 +207,7 @@ type Head struct {
 
 // TargetView is what the target looks like before anything is begun.
 type TargetView struct {
-	Pair     string `json:"pair"` // made at the first Open, kept with the first state
+	Pair     string `json:"pair"` // made at the first Open, or adopted; kept with the first state
 	HostID   string `json:"host_id"`
 	Folder   string `json:"folder"` // the domain's folder
 	Head     *Head  `json:"head,omitempty"`
@@ -223,7 +234,10 @@ type PrepareRequest struct {
 	Checkpoint string        `json:"checkpoint"`
 	Parent     string        `json:"parent,omitempty"`
 	Disks      []PrepareDisk `json:"disks"`
-	Lanes      int           `json:"lanes,omitempty"` // connections for the stream; 0 is 1
+	// Adopt has a replica without states take over the checkpoint's pair, until the
+	// end is closed without a state.
+	Adopt bool `json:"adopt,omitempty"`
+	Lanes int  `json:"lanes,omitempty"` // connections for the stream; 0 is 1
 	// Direct asks the target to listen for the source as well.
 	Direct *ListenDirect `json:"direct,omitempty"`
 }

@@ -27,6 +27,10 @@ const (
 	// Nothing was begun. Begin again with every disk full and the parents in Forget.
 	KindCheckpointInconsistent = "checkpoint-inconsistent"
 
+	// KindNoCheckpoint means that the source has no checkpoint of the name that was
+	// given, or several that begin with it.
+	KindNoCheckpoint = "no-checkpoint"
+
 	// Either end.
 	KindBusy           = "busy"            // another run holds the lock; Err is a *BusyError
 	KindUnreachable    = "unreachable"     // libvirt or the host does not answer
@@ -43,13 +47,18 @@ const (
 	KindUsage          = "usage"           // the user asked for something that makes no sense
 	KindVersion        = "version"         // the two sides are of releases that do not understand each other
 	KindAgentLost      = "agent-lost"      // the agent on an end died or fell silent
+	KindOutput         = "output"          // the stream cannot be written to stdout
+	KindInput          = "input"           // the stream cannot be read from stdin
 
 	// The target's replica.
 	KindStore         = "store"             // the store cannot be read or written
 	KindOtherMachine  = "other-machine"     // the folder or the domain's name belongs to another machine
+	KindOtherReplica  = "other-replica"     // the stream belongs to another replica of the machine
 	KindReplicaActive = "replica-active"    // the replica runs on the target
 	KindReplicaUsed   = "replica-used"      // the replica was started since the last sync
 	KindDefine        = "define"            // libvirt on the target refuses the domain's definition
+	KindHeld          = "already-held"      // the replica has the stream's state, or a newer one
+	KindParentMissing = "parent-missing"    // the replica's head is not what the stream builds on
 	KindChanged       = "changed-meanwhile" // a disk changed between look and begin
 )
 
@@ -113,7 +122,7 @@ func (e *Error) Advice() string {
 	case KindUnreachable:
 		return "see whether libvirtd is running there"
 	case KindPeer, KindExport, KindTarget, KindStream, KindAgentLost, KindCanceled, KindChanged, KindCheckpointInUse:
-		return "run the sync again; it cleans up what this one left"
+		return "run it again; it cleans up what this one left"
 	case KindDenied:
 		return "vmsync must be root on both ends"
 	}

@@ -94,23 +94,14 @@ func Decide(src *SourceView, dst *TargetView, opts Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseLosing(src, dst, leftOut); err != nil {
+	if err := refuseLosing(src.Name, dst, leftOut); err != nil {
 		return nil, err
 	}
 	own := ownCheckpoints(src.Checkpoints, dst.Pair)
 	parent, whyFull := chooseParent(own, dst.Head, opts)
-
-	plan := &Plan{LeftOut: leftOut, Generation: dst.LastUsed + 1}
-	for _, c := range own {
-		plan.Generation = max(plan.Generation, c.Generation+1)
-	}
-	plan.Checkpoint = CheckpointName(dst.Pair, plan.Generation)
-	for _, d := range fit {
-		plan.Disks = append(plan.Disks, planDisk(d, parent, dst.Head, whyFull))
-	}
-	if plan.Kind() != "full" {
-		plan.Parent = parent.Name
-	}
+	plan := newPlan(dst.Pair, dst.LastUsed, own)
+	plan.LeftOut = leftOut
+	plan.addDisks(fit, parent, dst.Head, whyFull)
 	for _, c := range own {
 		// The head's checkpoint is kept until its successor is durable even when this
 		// run is full: should the run fail, the next one can still be incremental.
@@ -123,6 +114,27 @@ func Decide(src *SourceView, dst *TargetView, opts Options) (*Plan, error) {
 	return plan, nil
 }
 
+// newPlan gives the plan a generation that no state and no checkpoint of the pair
+// has had.
+func newPlan(pair string, lastUsed int64, own []SourceCheckpoint) *Plan {
+	plan := &Plan{Generation: lastUsed + 1}
+	for _, c := range own {
+		plan.Generation = max(plan.Generation, c.Generation+1)
+	}
+	plan.Checkpoint = CheckpointName(pair, plan.Generation)
+	return plan
+}
+
+// addDisks decides full or incremental for each disk.
+func (p *Plan) addDisks(fit []SourceDisk, parent *SourceCheckpoint, head *Head, whyFull string) {
+	for _, d := range fit {
+		p.Disks = append(p.Disks, planDisk(d, parent, head, whyFull))
+	}
+	if p.Kind() != "full" {
+		p.Parent = parent.Name
+	}
+}
+
 // refuse names the first reason not to replicate at all.
 func refuse(src *SourceView, dst *TargetView) error {
 	if dst.UUID != "" && dst.UUID != src.UUID {
@@ -130,6 +142,11 @@ func refuse(src *SourceView, dst *TargetView) error {
 			Hint: "use another --target-domain or --store for this machine",
 			Err:  fmt.Errorf("%s holds the replica of another machine (UUID %s, this one is %s)", dst.Folder, dst.UUID, src.UUID)}
 	}
+	return refuseSource(src)
+}
+
+// refuseSource says why no backup of the domain can begin now.
+func refuseSource(src *SourceView) error {
 	if !src.Running {
 		return &Error{Kind: KindDomainOff, Domain: src.Name, Op: "look at the source",
 			Hint: "start the domain: libvirt backs up only a running or paused one",
@@ -186,15 +203,21 @@ func chooseDisks(src *SourceView, opts Options) (fit []SourceDisk, leftOut []Lef
 // refuseLosing refuses a run that would take a disk out of the replica which the
 // source still has: a state holds all its disks at one instant, so a disk left
 // out of this state is gone from the replica.
-func refuseLosing(src *SourceView, dst *TargetView, leftOut []LeftOut) error {
-	if dst.Head == nil {
+func refuseLosing(domain string, dst *TargetView, leftOut []LeftOut) error {
+	l := losing(dst.Head, leftOut)
+	if l == nil {
 		return nil
 	}
-	for _, l := range leftOut {
-		if slices.ContainsFunc(dst.Head.Disks, func(h HeadDisk) bool { return h.Name == l.Name }) {
-			return &Error{Kind: KindDiskUnfit, Domain: src.Name, Disk: l.Name, Op: "compare both ends",
-				Hint: "to keep a replica of fewer disks, give it another --target-domain or --store",
-				Err:  fmt.Errorf("the replica in %s holds this disk and would lose it (%s)", dst.Folder, l.Reason)}
+	return &Error{Kind: KindDiskUnfit, Domain: domain, Disk: l.Name, Op: "compare both ends",
+		Hint: "to keep a replica of fewer disks, give it another --target-domain or --store",
+		Err:  fmt.Errorf("the replica in %s holds this disk and would lose it (%s)", dst.Folder, l.Reason)}
+}
+
+// losing finds a disk of the head that is left out.
+func losing(head *Head, leftOut []LeftOut) *LeftOut {
+	for i, l := range leftOut {
+		if head != nil && slices.ContainsFunc(head.Disks, func(h HeadDisk) bool { return h.Name == l.Name }) {
+			return &leftOut[i]
 		}
 	}
 	return nil

@@ -89,14 +89,14 @@ func (r *run) look(ctx context.Context) (err error) {
 	if r.source, err = r.src.Inspect(ctx, InspectRequest{Domain: r.req.Domain}); err != nil {
 		return err
 	}
-	r.notices("source", r.source.Cleaned)
+	tellCleaned(r.out, "source", r.source.Cleaned)
 	if r.req.TargetDomain == "" {
 		r.req.TargetDomain = r.source.Name
 	}
 	if r.target, err = r.dst.Open(ctx, OpenRequest{Store: r.req.Store, TargetDomain: r.req.TargetDomain}); err != nil {
 		return err
 	}
-	r.notices("target", r.target.Cleaned)
+	tellCleaned(r.out, "target", r.target.Cleaned)
 	for _, w := range slices.Concat(r.source.Warnings, r.target.Warnings) {
 		r.out.Emit(event.Warning{Message: w})
 	}
@@ -108,68 +108,34 @@ func (r *run) look(ctx context.Context) (err error) {
 	if r.plan, err = Decide(r.source, r.target, r.req.Options); err != nil {
 		return err
 	}
-	r.otherPairs()
-	for _, l := range r.plan.LeftOut {
-		if l.Notable {
-			r.out.Emit(event.Warning{Message: fmt.Sprintf("disk %s is not replicated: %s", l.Name, l.Reason), Disk: l.Name})
-		}
+	if r.target.Head == nil {
+		tellOtherPairs(r.out, r.source, r.target.Pair)
 	}
+	tellLeftOut(r.out, r.plan)
 	return nil
-}
-
-// otherPairs tells, when a replica is first made, of checkpoints that belong to
-// other replicas: one whose store is lost would otherwise keep its bitmaps on the
-// source for ever, and nobody but a person can know that it is.
-func (r *run) otherPairs() {
-	if r.target.Head != nil {
-		return
-	}
-	for _, c := range r.source.Checkpoints {
-		if pair, _, ok := ParseCheckpointName(c.Name); ok && pair != r.target.Pair {
-			r.out.Emit(event.Notice{Message: fmt.Sprintf("checkpoint %s belongs to another replica of this machine; if that replica is gone: virsh checkpoint-delete %s %s",
-				c.Name, r.source.Name, c.Name)})
-		}
-	}
-}
-
-func (r *run) notices(end string, lines []string) {
-	for _, l := range lines {
-		r.out.Emit(event.Notice{Message: end + ": cleaned up after an earlier run: " + l})
-	}
 }
 
 // begin prepares the target and opens the backup on the source. Where the
 // parent's bitmaps turn out to be unusable it starts over with whole disks.
 func (r *run) begin(ctx context.Context) error {
 	err := r.tryBegin(ctx)
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != KindCheckpointInconsistent || r.plan.Kind() == "full" {
+	why, unusable := parentUnusable(r.out, r.plan, err)
+	if !unusable {
 		return err
 	}
-	why := fmt.Sprintf("the dirty bitmaps of checkpoint %s are gone or damaged (qemu was killed, or the image was replaced)", r.plan.Parent)
-	r.out.Emit(event.Warning{Message: why + "; sending whole disks", Disk: e.Disk})
 	r.plan = r.plan.WithoutParent(why)
 	return r.tryBegin(ctx)
 }
 
 func (r *run) tryBegin(ctx context.Context) (err error) {
-	for _, d := range r.plan.Disks {
-		if !d.Incremental {
-			r.out.Emit(event.Notice{Message: fmt.Sprintf("disk %s: full copy (%s)", d.Name, d.Reason)})
-		}
-	}
+	tellFull(r.out, r.plan)
 	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent,
 		Lanes: lanes, Direct: r.listenDirect()}
-	begin := BeginRequest{Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent, Forget: r.plan.Forget, Compress: r.req.Compress,
-		Rate: r.req.Rate, Lanes: lanes}
 	for _, d := range r.plan.Disks {
 		prepare.Disks = append(prepare.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental})
-		b := BeginDisk{Name: d.Name}
-		if d.Incremental {
-			b.Parent = r.plan.Parent
-		}
-		begin.Disks = append(begin.Disks, b)
 	}
+	begin := beginRequest(r.plan, r.req.Compress)
+	begin.Rate, begin.Lanes = r.req.Rate, lanes
 	r.prepared, err = r.dst.Prepare(ctx, prepare)
 	if err != nil {
 		return err
@@ -184,19 +150,7 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 	if r.begun.Warning != "" {
 		r.out.Emit(event.Warning{Message: r.begun.Warning})
 	}
-	return r.sameDisks()
-}
-
-// sameDisks checks that what the source exports is what the target prepared for.
-func (r *run) sameDisks() error {
-	for i, d := range r.plan.Disks {
-		if i >= len(r.begun.Disks) || r.begun.Disks[i] != (BegunDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental}) {
-			return &Error{Kind: KindChanged, Domain: r.source.Name, Disk: d.Name, Op: "compare the export with the plan",
-				Hint: "run the sync again",
-				Err:  errors.New("the disk changed (resized, or plugged) while the run began")}
-		}
-	}
-	return nil
+	return sameDisks(r.source.Name, r.plan, r.begun)
 }
 
 // transfer moves the stream and waits for both ends to agree on it.
@@ -303,41 +257,38 @@ func (r *run) finish(ctx context.Context) error {
 		return err
 	}
 	var sourceErr, targetErr error
-	var settled *Settled
 	var wg sync.WaitGroup
 	wg.Go(func() { sourceErr = r.src.Finish(ctx, r.plan.Drop) })
-	wg.Go(func() { settled, targetErr = r.dst.Settle(ctx) })
+	wg.Go(func() { targetErr = settle(ctx, r.dst, r.out) })
 	wg.Wait()
-	if targetErr == nil {
-		for _, w := range settled.Warnings {
-			r.out.Emit(event.Warning{Message: w})
-		}
-	}
 	return errors.Join(stored("source", sourceErr), stored("target", targetErr))
+}
+
+// settle settles the target and tells what is left.
+func settle(ctx context.Context, dst TargetEnd, out event.Sink) error {
+	settled, err := dst.Settle(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range settled.Warnings {
+		out.Emit(event.Warning{Message: w})
+	}
+	return nil
 }
 
 func (r *run) commitRequest() CommitRequest {
 	c := CommitRequest{Time: r.begun.Time, Consistency: r.begun.Consistency, Frozen: r.begun.Frozen,
 		SourceDomain: r.source.Name, SourceUUID: r.source.UUID, SourceHost: r.req.SourceHost, SourceHostID: r.source.HostID,
 		DomainXML: r.begun.DomainXML, Disks: r.sent.Disks}
-	for _, l := range r.plan.LeftOut {
-		c.LeftOut = append(c.LeftOut, l.Name)
-	}
+	c.LeftOut = leftOutNames(r.plan)
 	return c
 }
 
 func (r *run) summary(c *Committed) *event.Summary {
 	transport, notDirect := r.way()
 	s := &event.Summary{Domain: r.source.Name, State: c.State, Kind: r.plan.Kind(),
-		Consistency: string(r.begun.Consistency), Transport: transport, NotDirect: notDirect, Traffic: traffic(r.sent.Traffic), Transfer: r.moved, Frozen: r.begun.Frozen}
-	for _, d := range r.sent.Disks {
-		kind := event.KindFull
-		if slices.ContainsFunc(r.plan.Disks, func(p PlanDisk) bool { return p.Name == d.Name && p.Incremental }) {
-			kind = event.KindIncremental
-		}
-		s.Disks = append(s.Disks, event.DiskSummary{Disk: d.Name, Kind: kind, ChangedBytes: d.DataBytes + d.ZeroBytes, ZeroBytes: d.ZeroBytes})
-		s.ChangedBytes += d.DataBytes + d.ZeroBytes
-		s.ZeroBytes += d.ZeroBytes
-	}
+		Consistency: string(r.begun.Consistency), Transport: transport, NotDirect: notDirect,
+		Traffic: traffic(r.sent.Traffic), Transfer: r.moved, Frozen: r.begun.Frozen}
+	sumUp(s, r.plan, r.sent)
 	return s
 }

@@ -26,7 +26,7 @@ func main() {
 		// What goes wrong is an event and a line of the log.
 		SilenceUsage: true,
 	}
-	root.AddCommand(serveCommand(), applyCommand(), proxyCommand())
+	root.AddCommand(serveCommand(), applyCommand(), proxyCommand(), dumpCommand(), verifyCommand())
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {

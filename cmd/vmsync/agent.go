@@ -19,6 +19,7 @@ func agentCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			survivePipes()
 			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 			from, to := remote.Reached(os.Getenv)
 			return remote.Serve(cmd.Context(), os.Stdin, os.Stdout, remote.Ends{

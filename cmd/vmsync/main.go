@@ -44,10 +44,15 @@ func run(ctx context.Context, args []string) int {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(syncCommand(), agentCommand(), guardCommand())
+	root.AddCommand(syncCommand(), sendCommand(), receiveCommand(), streamCommand(), agentCommand(), guardCommand())
 	root.SetArgs(expandShortForm(args))
 	return exitCode(root.ExecuteContext(ctx))
 }
+
+// survivePipes makes a write to a stdout or stderr that nobody reads any more an error
+// of that write. Otherwise it would end the process before it has undone what it
+// began. Processes that it starts are not affected.
+func survivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // usageError is a command line that makes no sense.
 type usageError struct{ error }

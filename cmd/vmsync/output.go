@@ -32,18 +32,19 @@ func (f *outputFlags) check() error {
 	return err
 }
 
-// open begins the output; log is where the ends' logs go.
-func (f *outputFlags) open() (out ui.Output, log io.Writer) {
+// open begins the output to a file, stdout unless the command needs that for
+// something else; log is where the ends' logs go.
+func (f *outputFlags) open(to *os.File) (out ui.Output, log io.Writer) {
 	log = io.Discard
-	if f.verbose {
+	if f.verbose && !(f.json && to == os.Stderr) { // one object a line, and nothing else
 		log = os.Stderr
 	}
 	return ui.New(ui.Options{
 		JSON:       f.json,
 		Progress:   ui.Progress(f.progress),
-		IsTerminal: term.IsTerminal(int(os.Stdout.Fd())),
+		IsTerminal: term.IsTerminal(int(to.Fd())),
 		Verbose:    f.verbose,
-		Out:        os.Stdout,
+		Out:        to,
 		Err:        os.Stderr,
 	}), log
 }
@@ -56,7 +57,7 @@ func errorEvent(err error, domain string) event.Error {
 		out.Domain = e.Domain
 	}
 	if e.Kind == replicator.KindOther && errors.Is(err, context.Canceled) {
-		out.Kind, out.Message = replicator.KindCanceled, "interrupted; both ends have undone what they began"
+		out.Kind, out.Message = replicator.KindCanceled, "interrupted; what was begun is undone"
 	}
 	return out
 }

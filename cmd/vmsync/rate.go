@@ -20,11 +20,11 @@ func parseRate(s string) (int64, error) {
 	n, err := humanize.ParseBytes(s)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%q is not a number of bytes like 50M or 50MiB", s)
+		return 0, fmt.Errorf("--rate: %q is not a number of bytes like 50M or 50MiB", s)
 	case n < minRate:
-		return 0, fmt.Errorf("%q is less than %d bytes per second", s, minRate)
+		return 0, fmt.Errorf("--rate: %q is less than %d bytes per second", s, minRate)
 	case n > math.MaxInt64:
-		return 0, fmt.Errorf("%q is too much", s)
+		return 0, fmt.Errorf("--rate: %q is too much", s)
 	}
 	return int64(n), nil
 }

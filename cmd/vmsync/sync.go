@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"vmsync/internal/event"
 	"vmsync/internal/ssh"
-	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
 )
@@ -40,12 +40,7 @@ Each end is a libvirt URI: qemu:///system is this host, qemu+ssh://[user@]host/s
 another one. Either end may be this host, or neither. vmsync must be installed on both.`,
 		Example: `  vmsync sync vm1 --source-uri qemu+ssh://root@hosta/system
   vmsync sync vm1 --target-uri qemu+ssh://root@hostb/system --target-domain vm1-replica`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return usageError{err}
-			}
-			return nil
-		},
+		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.complete(args); err != nil {
 				return usageError{err}
@@ -63,12 +58,10 @@ another one. Either end may be this host, or neither. vmsync must be installed o
 	flags.StringArrayVar(&f.req.Options.Disks, "disk", nil, "replicate only this disk, by target device (repeatable)")
 	flags.StringArrayVar(&f.req.Options.Exclude, "exclude-disk", nil, "leave this disk out (repeatable)")
 	flags.BoolVar(&f.req.Options.Full, "full", false, "send whole disks even where an incremental is possible")
-	flags.StringVar(&f.req.Compress, "compress", "auto", "auto, none, s2, zstd or zstd:LEVEL (1 to 22)")
-	flags.StringVar(&f.rate, "rate", "", "send at most so many bytes per second, e.g. 50M (default: no limit)")
+	addCompressFlag(flags, &f.req.Compress)
+	addRateFlag(flags, &f.rate)
 	flags.StringVar(&f.transport, "transport", "auto", "auto, direct (TLS from host to host) or ssh")
-	flags.StringVar(&f.ssh.User, "ssh-user", "", "SSH user where the URI names none")
-	flags.StringVar(&f.ssh.KeyFile, "ssh-key", "", "SSH private key file")
-	flags.StringVar(&f.ssh.ConfigFile, "ssh-config", "", "SSH configuration file (default: ~/.ssh/config)")
+	addSSHFlags(flags, &f.ssh)
 	f.output.add(flags)
 	return cmd
 }
@@ -86,12 +79,12 @@ func (f *syncFlags) complete(args []string) error {
 	if f.req.Domain == "" {
 		return errors.New("which domain? Usage: vmsync sync DOMAIN --source-uri URI --target-uri URI")
 	}
-	if _, err := spec.ParseCompression(f.req.Compress); err != nil {
-		return fmt.Errorf("--compress: %w", err)
+	if err := checkCompress(f.req.Compress); err != nil {
+		return err
 	}
 	var err error
 	if f.req.Rate, err = parseRate(f.rate); err != nil {
-		return fmt.Errorf("--rate: %w", err)
+		return err
 	}
 	if f.req.Transport, err = replicator.ParseTransport(f.transport); err != nil {
 		return fmt.Errorf("--transport: %w", err)
@@ -112,7 +105,7 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 		return usageError{fmt.Errorf("--target-uri: %w", err)}
 	}
 	f.req.SourceHost, f.req.TargetHost = sourceAt.Name, targetAt.Name
-	out, log := f.output.open()
+	out, log := f.output.open(os.Stdout)
 	summary, err := f.replicate(ctx, sourceAt, targetAt, out, log)
 	if summary != nil {
 		out.Emit(*summary)

@@ -22,7 +22,7 @@ type Phase string
 const (
 	PhaseConnect  Phase = "connect"  // start an agent on each end
 	PhaseInspect  Phase = "inspect"  // look at domain and replica, plan
-	PhaseBegin    Phase = "begin"    // freeze, checkpoint, thaw
+	PhaseBegin    Phase = "begin"    // freeze, checkpoint, thaw; make ready to receive
 	PhaseTransfer Phase = "transfer" // stream the extents
 	PhaseCommit   Phase = "commit"   // make the state durable and visible
 	PhaseFinish   Phase = "finish"   // end the job, drop the older checkpoint
@@ -109,8 +109,11 @@ const (
 
 // Summary ends a run that succeeded.
 type Summary struct {
-	Domain       string
-	State        string // name of the new state
+	Domain string
+	State  string // name of the new state; empty when a stream was only sent
+	// Checkpoint is the state's name on the source; set when a stream was sent to
+	// nobody in particular, or received.
+	Checkpoint   string
 	Kind         string
 	Consistency  string // "filesystem" or "crash"
 	ChangedBytes int64  // bytes of changed extents, of all disks

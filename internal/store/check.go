@@ -95,6 +95,14 @@ func checkFile(name string) error {
 	return nil
 }
 
+// CheckDiskName refuses a disk's name that cannot be part of a file's name.
+func CheckDiskName(name string) error {
+	if !diskPattern.MatchString(name) {
+		return fmt.Errorf("disk name %q cannot be part of a file's name", name)
+	}
+	return nil
+}
+
 // CheckDomainName refuses a domain name that cannot be the name of a folder.
 func CheckDomainName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00\n") || len(name) > 200 {

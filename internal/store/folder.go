@@ -41,16 +41,9 @@ func Lock(storeDir, domain string) (*Folder, error) {
 			return nil, err
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	f, err := takeLock(dir)
 	if err != nil {
 		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w %s", ErrBusy, dir)
-		}
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
 	folder := &Folder{dir: dir, lock: f}
 	for _, d := range []string{imagesDir, xmlDir, runDir} {
@@ -60,6 +53,44 @@ func Lock(storeDir, domain string) (*Folder, error) {
 		}
 	}
 	return folder, nil
+}
+
+// takeLock takes the lock of a folder that exists.
+func takeLock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w %s: it was just removed", ErrBusy, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := hold(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// hold locks an open lock file.
+func hold(f *os.File) error {
+	dir := filepath.Dir(f.Name())
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("%w %s", ErrBusy, dir)
+		}
+		return fmt.Errorf("lock %s: %w", dir, err)
+	}
+	// [Folder.Abandon] may have removed the file since it was opened: then this lock
+	// keeps nobody out.
+	mine, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(f.Name())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(mine, there) {
+		return fmt.Errorf("%w %s: it was just removed", ErrBusy, dir)
+	}
+	return err
 }
 
 // makeDir makes a folder that qemu's user can pass through but not list, and
@@ -76,6 +107,26 @@ func makeDir(dir string) error {
 
 // Unlock releases the folder.
 func (f *Folder) Unlock() error { return f.lock.Close() }
+
+// Abandon removes what [Lock] and [Folder.Create] made of a folder that holds no
+// state and never will, and releases it. What else is in it stays, and the folder
+// with it.
+func (f *Folder) Abandon() error {
+	errs := []error{f.Remove(manifestFile)}
+	empty := true
+	for _, d := range []string{imagesDir, xmlDir, runDir} {
+		if err := os.Remove(f.Path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			empty = false
+		}
+	}
+	if empty {
+		// Last, and while it is held: who comes now finds a folder without a lock, and
+		// makes both anew.
+		errs = append(errs, f.Remove(lockFile))
+		_ = os.Remove(f.dir) // fails if somebody else's files are in it
+	}
+	return errors.Join(append(errs, f.Unlock())...)
+}
 
 // Dir is the folder's absolute path.
 func (f *Folder) Dir() string { return f.dir }

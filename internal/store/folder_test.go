@@ -137,3 +137,76 @@ func TestDebrisIsOnlyWhatVmsyncLeft(t *testing.T) {
 		}
 	}
 }
+
+func TestAbandonedFolderIsGone(t *testing.T) {
+	dir := t.TempDir()
+	f := lock(t, dir)
+	if _, err := f.Create("vm1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(f.Dir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+	lock(t, dir)
+}
+
+func TestAbandonedFolderKeepsWhatIsNotOurs(t *testing.T) {
+	dir := t.TempDir()
+	f := lock(t, dir)
+	if _, err := f.Create("vm1"); err != nil {
+		t.Fatal(err)
+	}
+	theirs := f.Path("disks/precious.img")
+	if err := os.WriteFile(theirs, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(theirs); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(f.Path(manifestFile)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the manifest is still there: %v", err)
+	}
+}
+
+// TestLockOfARemovedFolderIsNone holds a lock file that was opened before its folder
+// was abandoned: whoever makes the folder anew must be the only one to hold it.
+func TestLockOfARemovedFolderIsNone(t *testing.T) {
+	dir := t.TempDir()
+	first := lock(t, dir)
+	late, err := os.OpenFile(first.Path(lockFile), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	if err := hold(late); !errors.Is(err, ErrBusy) {
+		t.Errorf("while it is held: %v", err)
+	}
+	if err := first.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	if err := hold(late); !errors.Is(err, ErrBusy) {
+		t.Errorf("when it is removed: %v", err)
+	}
+	again := lock(t, dir)
+	if err := hold(late); !errors.Is(err, ErrBusy) {
+		t.Errorf("when somebody else holds it: %v", err)
+	}
+	again.Unlock()
+}
+
+func TestDiskNamesCannotEscapeTheFolder(t *testing.T) {
+	for _, name := range []string{"", "..", "a/b", "../x", "vda\x00", "v\n", "-x", "vd.a"} {
+		if CheckDiskName(name) == nil {
+			t.Errorf("%q accepted", name)
+		}
+	}
+	if err := CheckDiskName("vdaa"); err != nil {
+		t.Error(err)
+	}
+}

@@ -84,7 +84,8 @@ func trafficJSON(t event.Traffic) jsonTraffic {
 type jsonSummary struct {
 	head
 	Domain      string `json:"domain"`
-	State       string `json:"state"`
+	State       string `json:"state,omitempty"`
+	Checkpoint  string `json:"checkpoint,omitempty"`
 	Kind        string `json:"kind"`
 	Consistency string `json:"consistency,omitempty"`
 	Changed     int64  `json:"changed_bytes"`
@@ -144,7 +145,7 @@ func toJSON(e event.Event, now time.Time) any {
 	case event.Error:
 		return jsonMessage{head: h("error"), Kind: e.Kind, Message: e.Message, Domain: e.Domain, Disk: e.Disk, Hint: e.Hint}
 	case event.Summary:
-		s := jsonSummary{head: h("summary"), Domain: e.Domain, State: e.State, Kind: e.Kind,
+		s := jsonSummary{head: h("summary"), Domain: e.Domain, State: e.State, Checkpoint: e.Checkpoint, Kind: e.Kind,
 			Consistency: e.Consistency, Changed: e.ChangedBytes, Zero: e.ZeroBytes, Transport: e.Transport, NotDirect: e.NotDirect,
 			jsonTraffic: trafficJSON(e.Traffic), SentRate: math.Round(e.SentRate()), Transfer: e.Transfer.Seconds(), Duration: e.Duration.Seconds(), Frozen: e.Frozen.Seconds(), Disks: []jsonDisk{}}
 		for _, d := range e.Disks {

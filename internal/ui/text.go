@@ -115,7 +115,14 @@ func errorText(e event.Error) string {
 
 // summaryText is the end of a run: what there is now, and what it took.
 func summaryText(e event.Summary, verbose bool) []string {
-	first := fmt.Sprintf("%s: state %s, %s", clean(e.Domain), clean(e.State), clean(e.Kind))
+	what, way := "state "+clean(e.State), "sent"
+	switch {
+	case e.State == "":
+		what = "checkpoint " + clean(e.Checkpoint) + " sent"
+	case e.Checkpoint != "":
+		what, way = what+" received", "received"
+	}
+	first := fmt.Sprintf("%s: %s, %s", clean(e.Domain), what, clean(e.Kind))
 	if e.Consistency != "" {
 		first += ", " + clean(e.Consistency) + "-consistent"
 	}
@@ -129,7 +136,7 @@ func summaryText(e event.Summary, verbose bool) []string {
 	lines = append(lines, fmt.Sprintf("  %s; %s in all, frozen %s",
 		changedText(e.ChangedBytes, e.ZeroBytes), durationText(e.Duration), durationText(e.Frozen)))
 	if e.ChangedBytes > 0 {
-		lines = append(lines, fmt.Sprintf("  %s sent%s in %s%s", bytesText(e.Traffic.Bytes), transportText(e.Transport),
+		lines = append(lines, fmt.Sprintf("  %s %s%s in %s%s", bytesText(e.Traffic.Bytes), way, transportText(e.Transport),
 			durationText(e.Transfer), trafficText(e.Traffic, e.SentRate())))
 		if e.NotDirect != "" {
 			lines = append(lines, "  not directly: "+clean(e.NotDirect))

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -150,5 +151,18 @@ func TestSummaryWithoutChangesDoesNotTellWhatWasSent(t *testing.T) {
 	want := []string{"vm1: state s, incremental", "  nothing changed; 1.0 s in all, frozen 0 ms"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestSummaryTellsASyncFromAStreamThatWasSentOrReceived(t *testing.T) {
+	for want, s := range map[string]event.Summary{
+		"vm1: state S, full\n  1 B changed; 0 ms in all, frozen 0 ms\n  1.0 KiB sent in 0 ms":              {State: "S"},
+		"vm1: checkpoint C sent, full\n  1 B changed; 0 ms in all, frozen 0 ms\n  1.0 KiB sent in 0 ms":    {Checkpoint: "C"},
+		"vm1: state S received, full\n  1 B changed; 0 ms in all, frozen 0 ms\n  1.0 KiB received in 0 ms": {State: "S", Checkpoint: "C"},
+	} {
+		s.Domain, s.Kind, s.ChangedBytes, s.Traffic.Bytes = "vm1", event.KindFull, 1, 1024
+		if got := strings.Join(summaryText(s, false), "\n"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

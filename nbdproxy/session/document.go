@@ -49,7 +49,7 @@ func checkPaths(paths ...string) error {
 
 // serveHeader is the header of the stream that a document describes.
 func serveHeader(s *spec.Serve) (stream.Header, error) {
-	h := stream.Header{Domain: s.Domain, Checkpoint: s.Checkpoint, Parent: s.Parent}
+	h := stream.Header{Domain: s.Domain, Checkpoint: s.Checkpoint, Parent: s.Parent, State: s.State}
 	var paths []string
 	if streams(s) {
 		paths = append(paths, s.Listen)

@@ -8,7 +8,11 @@
 // read or run anything.
 package spec
 
-import "vmsync/internal/pin"
+import (
+	"encoding/json"
+
+	"vmsync/internal/pin"
+)
 
 // Version is the version of the documents in this package. vmsync-nbd refuses
 // any other, so that two programs of different releases never guess.
@@ -33,6 +37,8 @@ type Serve struct {
 	Rate     int64       `json:"rate,omitempty"`     // bytes of stream per second; 0 is no limit
 	NBD      *NBD        `json:"nbd,omitempty"`      // offer the exports to NBD clients, too
 	Disks    []ServeDisk `json:"disks"`
+	// State goes into the stream's header as it is, a JSON object; absent for none.
+	State json.RawMessage `json:"state,omitempty"`
 }
 
 // Connect is where a receiver listens for TLS connections, and how both know each

@@ -25,6 +25,10 @@ type Header struct {
 	Checkpoint string `json:"checkpoint"`
 	Parent     string `json:"parent,omitempty"` // empty when every disk is full
 	Disks      []Disk `json:"disks"`
+	// State is what a receiver that cannot ask the source needs to make a state of
+	// the stream: a JSON object, absent from a stream whose two ends talk to each
+	// other. This package carries it and never looks into it.
+	State json.RawMessage `json:"state,omitempty"`
 }
 
 // Disk is one disk of a stream; frames name it by its index in [Header.Disks].
@@ -49,6 +53,9 @@ func (h *Header) Validate() error {
 		if len(name) > MaxName {
 			return fmt.Errorf("a name in the header is %d bytes long, more than %d", len(name), MaxName)
 		}
+	}
+	if h.State != nil && !bytes.HasPrefix(h.State, []byte("{")) {
+		return errors.New("the header's state is not a JSON object")
 	}
 	if n := len(h.Disks); n == 0 || n > MaxDisks {
 		return fmt.Errorf("header names %d disks; 1 to %d are allowed", n, MaxDisks)
@@ -102,31 +109,55 @@ func headerKey(preface, doc []byte) uint64 {
 	return h.Sum64()
 }
 
-// readHeader reads what marshal wrote, from behind the preface on.
+// ReadHeader reads preface and header from r and not a byte more. It returns the
+// header and the bytes it came as, so that whoever only routes a stream can pass it
+// on whole. It takes no more memory than [MaxHeader] allows, whatever r brings; its
+// errors are [ErrTruncated], [ErrInvalid] and the reader's own.
+func ReadHeader(r io.Reader) (*Header, []byte, error) {
+	preface := make([]byte, prefaceSize)
+	if err := readFull(r, preface); err != nil {
+		return nil, nil, err
+	}
+	h, raw, _, err := readSealed(preface, r)
+	return h, raw, err
+}
+
+// readHeader returns the header behind a preface, and the stream's key.
 func readHeader(preface []byte, r io.Reader) (*Header, uint64, error) {
+	h, _, key, err := readSealed(preface, r)
+	return h, key, err
+}
+
+// readSealed reads what marshal wrote, from behind the preface on. It also returns
+// both as they came.
+func readSealed(preface []byte, r io.Reader) (*Header, []byte, uint64, error) {
+	refuse := func(format string, args ...any) (*Header, []byte, uint64, error) {
+		return nil, nil, 0, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+	}
 	if string(preface[:8]) != magic {
-		return nil, 0, fmt.Errorf("%w: it does not begin with the magic of a vmsync stream", ErrInvalid)
+		return refuse("it does not begin with the magic of a vmsync stream")
 	}
 	if v := binary.LittleEndian.Uint32(preface[8:]); v != Version {
-		return nil, 0, fmt.Errorf("%w: version %d; this program knows version %d", ErrInvalid, v, Version)
+		return refuse("version %d; this program knows version %d", v, Version)
 	}
 	n := binary.LittleEndian.Uint32(preface[12:])
 	if n > MaxHeader {
-		return nil, 0, fmt.Errorf("%w: header of %d bytes, more than %d", ErrInvalid, n, MaxHeader)
+		return refuse("header of %d bytes, more than %d", n, MaxHeader)
 	}
-	doc := make([]byte, n)
+	raw := append(preface[:prefaceSize:prefaceSize], make([]byte, n)...)
+	doc := raw[prefaceSize:]
 	if err := readFull(r, doc); err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
 	key := headerKey(preface, doc)
 	if key != binary.LittleEndian.Uint64(preface[16:]) {
-		return nil, 0, fmt.Errorf("%w: the header does not match its checksum", ErrInvalid)
+		return refuse("the header does not match its checksum")
 	}
 	h, err := parseHeader(doc)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return refuse("%w", err)
 	}
-	return h, key, nil
+	return h, raw, key, nil
 }
 
 // parseHeader refuses unknown fields: they would change what the stream means.

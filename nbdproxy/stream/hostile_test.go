@@ -49,6 +49,8 @@ func TestHostileHeaderIsRefused(t *testing.T) {
 		"size beyond 64 bits": with(`{"name":"vda","size":99999999999999999999}`),
 		"orphan increment":    with(`{"name":"vda","size":512,"incremental":true}`),
 		"too many disks":      with(disk + manyDisks(MaxDisks)),
+		"state is null":       `{"state":null,"domain":"d","checkpoint":"c","disks":[` + disk + `]}`,
+		"state is no object":  `{"state":"{}","domain":"d","checkpoint":"c","disks":[` + disk + `]}`,
 	} {
 		b, _ := seal(Version, uint32(len(doc)), doc)
 		if err := decodeError(b); !errors.Is(err, ErrInvalid) {
@@ -56,7 +58,7 @@ func TestHostileHeaderIsRefused(t *testing.T) {
 		}
 	}
 	b, _ := seal(Version+1, uint32(len(with(disk))), with(disk))
-	if err := decodeError(b); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "version 2") {
+	if err := decodeError(b); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "version 3") {
 		t.Errorf("another version: error %v", err)
 	}
 	// A length that nothing follows must be refused for itself, not for the end.

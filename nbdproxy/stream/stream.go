@@ -18,7 +18,7 @@ package stream
 import "errors"
 
 // Version of the format. A decoder refuses every other.
-const Version = 1
+const Version = 2
 
 // Limits of the format. Both sides enforce them.
 const (

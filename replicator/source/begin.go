@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"vmsync/internal/libvirt"
+	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 	"vmsync/replicator/dataplane"
 	"vmsync/replicator/source/guard"
@@ -59,7 +60,11 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	if err := e.describeDisks(ctx, req, started); err != nil {
 		return nil, err
 	}
-	if err := e.serve(ctx, req, backup, started); err != nil {
+	doc, err := e.document(req, backup, started)
+	if err != nil {
+		return nil, e.fail("", op, "", err)
+	}
+	if err := e.serve(ctx, doc, started); err != nil {
 		return nil, err
 	}
 	return started, nil
@@ -77,7 +82,7 @@ func (e *End) start(ctx context.Context, state libvirt.State, req replicator.Beg
 	if err != nil {
 		return nil, e.fail("", op, "", err)
 	}
-	r := &run{checkpoint: req.Checkpoint, scratch: e.scratchFiles(backup), dir: e.runFolder()}
+	r := &run{checkpoint: req.Checkpoint, scratch: e.scratchFiles(backup), dir: e.runFolder(), described: req.Describe != nil}
 	if err := e.checkScratch(r.scratch); err != nil {
 		return nil, err
 	}
@@ -200,8 +205,26 @@ func (e *End) describeDisks(ctx context.Context, req replicator.BeginRequest, be
 	return nil
 }
 
+// document makes what vmsync-nbd gets.
+func (e *End) document(req replicator.BeginRequest, backup libvirt.Backup, began *replicator.Begun) (*spec.Serve, error) {
+	began.Socket = filepath.Join(e.run.dir, "stream.sock")
+	if err := ours.CheckSocketPath(began.Socket); err != nil {
+		return nil, err
+	}
+	doc := serveOf(e.dom.Name, req, backup, began.Disks, began.Socket, e.identity)
+	if req.Describe == nil {
+		return &doc, nil
+	}
+	state := replicator.StreamState{Time: began.Time, Consistency: began.Consistency, FrozenSeconds: began.Frozen.Seconds(),
+		Source:    replicator.StreamSource{UUID: e.dom.UUID, Host: req.Describe.SourceHost, HostID: e.hostID},
+		DomainXML: began.DomainXML, LeftOut: req.Describe.LeftOut}
+	var err error
+	doc.State, err = state.Encode()
+	return &doc, err
+}
+
 // serve starts the data plane and waits until it listens.
-func (e *End) serve(ctx context.Context, req replicator.BeginRequest, backup libvirt.Backup, began *replicator.Begun) error {
+func (e *End) serve(ctx context.Context, doc *spec.Serve, began *replicator.Begun) error {
 	const op = "offer the stream"
 	// A folder of a former run of that name would be a bug; its contents are nobody's.
 	if err := os.RemoveAll(e.run.dir); err != nil {
@@ -210,12 +233,8 @@ func (e *End) serve(ctx context.Context, req replicator.BeginRequest, backup lib
 	if err := os.MkdirAll(e.run.dir, 0o700); err != nil {
 		return e.fail("", op, "", err)
 	}
-	began.Socket = filepath.Join(e.run.dir, "stream.sock")
-	if err := ours.CheckSocketPath(began.Socket); err != nil {
-		return e.fail("", op, "", err)
-	}
 	var err error
-	e.session, err = dataplane.Start(ctx, e.opts.DataPlane, dataplane.Serve, serveOf(e.dom.Name, req, backup, began.Disks, began.Socket, e.identity))
+	e.session, err = dataplane.Start(ctx, e.opts.DataPlane, dataplane.Serve, doc)
 	if err != nil {
 		return e.withDomain(op, err)
 	}

@@ -58,9 +58,13 @@ func (e *End) undo(ctx context.Context) error {
 		}
 	}
 	// Once the stream is handed over the target may have made it its head: deleting
-	// its checkpoint would lose the baseline.
-	if e.run.made && !e.handed && !e.run.job {
+	// its checkpoint would lose the baseline. Of a described one the controller has the
+	// last word, which it never said.
+	if e.run.made && (!e.handed || e.run.described) && !e.run.job {
 		err := e.deleteCheckpoint(ctx, e.run.checkpoint)
+		if err == nil {
+			err = ours.Unpend(e.opts.RunDir, e.dom.UUID)
+		}
 		if errors.Is(err, errOff) {
 			e.log.Info("checkpoint left for the next sync to delete", "domain", e.dom.Name, "checkpoint", e.run.checkpoint)
 		} else if err != nil {
@@ -116,6 +120,11 @@ func (e *End) deleteCheckpoint(ctx context.Context, name string) error {
 	if pair, _, ok := replicator.ParseCheckpointName(name); !ok || pair != e.pair {
 		return fmt.Errorf("checkpoint %s is not one of pair %s", name, e.pair)
 	}
+	return e.removeCheckpoint(ctx, name)
+}
+
+// removeCheckpoint is deleteCheckpoint for a checkpoint that is known to be ours.
+func (e *End) removeCheckpoint(ctx context.Context, name string) error {
 	err := e.dom.DeleteCheckpoint(ctx, name, false)
 	if err == nil || ctx.Err() != nil || errors.Is(err, libvirt.ErrDisconnected) ||
 		errors.Is(err, libvirt.ErrDenied) || errors.Is(err, libvirt.ErrTimeout) {
@@ -141,6 +150,9 @@ func (e *End) Finish(ctx context.Context, drop []string) error {
 	}
 	hitFinish()
 	e.run.made = false // it is the next baseline now
+	if err := ours.Unpend(e.opts.RunDir, e.dom.UUID); err != nil {
+		return e.fail("", op, "", err)
+	}
 	e.session.Stop()
 	if e.run.job {
 		if _, err := e.endJob(ctx); err != nil {

@@ -57,7 +57,7 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 	}); err != nil {
 		return nil, err
 	}
-	e.dom = dom
+	e.dom, e.hostID = dom, host.UUID
 	view := &replicator.SourceView{Name: dom.Name, UUID: dom.UUID, HostID: host.UUID,
 		Certificate: e.identity.Certificate, SeenFrom: e.opts.SeenFrom}
 	if err := e.look(ctx, view); err != nil {
@@ -94,8 +94,30 @@ func (e *End) look(ctx context.Context, view *replicator.SourceView) error {
 		if err := e.removeLeftFiles(view); err != nil {
 			return err
 		}
+		e.deletePending(ctx, view)
 	}
 	return e.lookAtCheckpoints(ctx, view)
+}
+
+// deletePending deletes the checkpoint of a stream that a dead run did not send to
+// its end. No job is active.
+func (e *End) deletePending(ctx context.Context, view *replicator.SourceView) {
+	name, err := ours.Pending(e.opts.RunDir, e.dom.UUID)
+	if name == "" && err == nil {
+		return
+	}
+	if err == nil {
+		err = e.removeCheckpoint(ctx, name)
+	}
+	if err == nil {
+		err = ours.Unpend(e.opts.RunDir, e.dom.UUID)
+	}
+	if err != nil {
+		// It is in nobody's way, and the mark stays for the next try.
+		view.Warnings = append(view.Warnings, fmt.Sprintf("the checkpoint of a dead send is left: %v", err))
+		return
+	}
+	view.Cleaned = append(view.Cleaned, "deleted checkpoint "+name+" of a send that did not end")
 }
 
 func (e *End) thawLeftFrozen(ctx context.Context, view *replicator.SourceView) error {

@@ -90,6 +90,12 @@ func (e *End) beginBackup(ctx context.Context, r *run, backupXML, checkpointXML 
 		e.run = nil
 		return e.fail("", op, "", err)
 	}
+	if r.described {
+		if err := ours.Pend(e.opts.RunDir, e.dom.UUID, r.checkpoint); err != nil {
+			e.run = nil
+			return e.fail("", op, "", err)
+		}
+	}
 	r.job, r.made = true, true
 	err := e.callBegin(ctx, backupXML, checkpointXML)
 	if err == nil {
@@ -105,6 +111,9 @@ func (e *End) beginBackup(ctx context.Context, r *run, backupXML, checkpointXML 
 	}
 	// Libvirt refused: it leaves neither job nor checkpoint.
 	e.run = nil
+	if err := ours.Unpend(e.opts.RunDir, e.dom.UUID); err != nil {
+		e.log.Warn("the next run looks for a checkpoint that is not there", "domain", e.dom.Name, "error", err)
+	}
 	if err := e.guard.Tell(guard.Message{Event: guard.EventEnded}); err != nil {
 		e.log.Warn("the guard is gone", "error", err)
 	}

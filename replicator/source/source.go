@@ -42,10 +42,11 @@ type End struct {
 
 	identity pin.Identity // the sender's, for this run
 
-	conn *libvirt.Conn
-	lock *ours.Lock
-	dom  *libvirt.Domain
-	pair string // whose checkpoint Begin makes
+	conn   *libvirt.Conn
+	hostID string // libvirt's
+	lock   *ours.Lock
+	dom    *libvirt.Domain
+	pair   string // whose checkpoint Begin makes
 	// What Inspect saw.
 	disks       map[string]replicator.SourceDisk
 	drives      []domainxml.Disk // every disk of the domain, in its order
@@ -67,6 +68,7 @@ type run struct {
 	job        bool // our job may exist
 	made       bool // the checkpoint may exist and is not yet the next baseline
 	certain    bool // Begin saw the job; if not, it may still appear
+	described  bool // the stream describes its state: the checkpoint stays only after Finish
 	scratch    []scratchFile
 	dir        string // of the stream's socket
 }

@@ -40,6 +40,7 @@ func (t *Target) Commit(ctx context.Context, req replicator.CommitRequest) (*rep
 	}
 	faultpoint.Hit("target-after-commit")
 	t.manifest = &m
+	t.fresh, t.before = false, nil
 	t.prep, t.received = nil, nil
 	return &replicator.Committed{State: state.ID}, nil
 }
@@ -49,7 +50,7 @@ func (t *Target) verify(ctx context.Context) error {
 	for i, name := range t.prep.images {
 		disk := t.prep.req.Disks[i].Name
 		if err := qemu.Check(ctx, t.folder.Path(name)); err != nil {
-			return t.fail(replicator.KindStore, "check the new image", disk, "run the sync again; the replica is as it was", err)
+			return t.fail(replicator.KindStore, "check the new image", disk, "run it again; the replica is as it was", err)
 		}
 	}
 	if err := t.folder.SyncFiles(t.prep.images...); err != nil {
@@ -68,7 +69,7 @@ func (t *Target) newState(req replicator.CommitRequest) (*store.State, error) {
 	for i, d := range p.Disks {
 		res := slices.IndexFunc(t.received.Disks, func(r replicator.DiskResult) bool { return r.Name == d.Name })
 		if res < 0 || !slices.Contains(req.Disks, t.received.Disks[res]) {
-			return nil, t.fail(replicator.KindStream, "commit", d.Name, "run the sync again", errors.New("what was sent is not what was received"))
+			return nil, t.fail(replicator.KindStream, "commit", d.Name, "run it again", errors.New("what was sent is not what was received"))
 		}
 		r := t.received.Disks[res]
 		disk := store.Disk{Name: d.Name, Size: d.Size, Images: []string{t.prep.images[i]},

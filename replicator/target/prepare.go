@@ -24,13 +24,8 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 			return nil, err
 		}
 	}
-	// The generation is spent before anything bears its name, here or on the source.
-	if req.Generation < t.manifest.LastGeneration {
-		return nil, fmt.Errorf("generation %d was given out before", req.Generation)
-	}
-	t.manifest.LastGeneration = req.Generation
-	if err := t.folder.Save(t.manifest); err != nil {
-		return nil, t.storeError("reserve a generation", "", err)
+	if err := t.reserve(req); err != nil {
+		return nil, err
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t.prep = &preparation{req: req, cancel: cancel,
@@ -68,6 +63,40 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 		prepared.Direct = &replicator.DirectTarget{Address: ready.Address, Certificate: ready.Certificate}
 	}
 	return prepared, nil
+}
+
+// reserve spends the generation before anything bears its name, here or on the
+// source, and has a replica without states adopt the pair if that is asked for.
+func (t *Target) reserve(req replicator.PrepareRequest) error {
+	const op = "reserve a generation"
+	for _, d := range req.Disks {
+		// Files and sockets are named by it, and it may come from anybody.
+		if err := store.CheckDiskName(d.Name); err != nil {
+			return t.fail(replicator.KindRequest, op, d.Name, "nothing was changed", err)
+		}
+	}
+	pair, generation, ok := replicator.ParseCheckpointName(req.Checkpoint)
+	head := t.manifest.Head()
+	switch {
+	case !ok || generation != req.Generation:
+		return fmt.Errorf("checkpoint %q is not of generation %d", req.Checkpoint, req.Generation)
+	case pair != t.manifest.Pair && (!req.Adopt || head != nil):
+		return fmt.Errorf("checkpoint %s is not of pair %s", req.Checkpoint, t.manifest.Pair)
+	case head != nil && req.Generation <= head.Generation:
+		return fmt.Errorf("generation %d is not newer than the head's, %d", req.Generation, head.Generation)
+	}
+	m := *t.manifest
+	// The source counts, too: of a stream that was sent, it alone does. So a number may
+	// come that a failed run here had reserved, of which nothing is left.
+	m.LastGeneration = max(m.LastGeneration, req.Generation)
+	if pair != m.Pair {
+		t.before = t.manifest
+		m.Pair, m.LastGeneration, m.Source = pair, req.Generation, store.Source{}
+	}
+	if !req.Adopt {
+		t.fresh = false // the source is about to learn the pair
+	}
+	return t.save(&m)
 }
 
 // prepareDisk makes a disk's new image and serves it.
@@ -160,5 +189,10 @@ func (t *Target) discard() error {
 		s.Kill()
 	}
 	p.cancel()
-	return errors.Join(os.RemoveAll(p.dir), t.folder.Remove(p.images...))
+	errs := []error{os.RemoveAll(p.dir), t.folder.Remove(p.images...)}
+	if t.before != nil {
+		errs = append(errs, t.save(t.before))
+		t.before = nil
+	}
+	return errors.Join(errs...)
 }

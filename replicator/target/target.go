@@ -42,6 +42,11 @@ type Target struct {
 
 	folder   *store.Folder
 	manifest *store.Manifest
+	// fresh is set while nothing but this run knows of the folder, which it made.
+	fresh bool
+	// before is the manifest of a replica without states that adopted another pair,
+	// until it has a state.
+	before *store.Manifest
 
 	// prep is what Prepare made and Commit has not taken yet.
 	prep *preparation
@@ -153,6 +158,7 @@ func (t *Target) openStore(ctx context.Context, req replicator.OpenRequest) erro
 	t.manifest, err = t.folder.Load()
 	if errors.Is(err, fs.ErrNotExist) {
 		t.manifest, err = t.folder.Create(req.TargetDomain)
+		t.fresh = err == nil
 	}
 	if err != nil {
 		return t.fail(replicator.KindStore, op, "", "nothing was changed", err)
@@ -188,7 +194,7 @@ func (t *Target) streamError(err error) error {
 	case replicator.KindNoSpace:
 		e.Hint = t.freeSpaceHint()
 	case replicator.KindTarget, replicator.KindStream, replicator.KindPeer:
-		e.Hint = "run the sync again; the replica is as it was"
+		e.Hint = "run it again; the replica is as it was"
 	}
 	return e
 }
@@ -202,7 +208,11 @@ func (t *Target) Close() error {
 	if t.virt != nil {
 		t.virt.Close()
 	}
-	if t.folder != nil {
+	switch {
+	case t.folder == nil:
+	case t.fresh:
+		errs = append(errs, t.folder.Abandon())
+	default:
 		errs = append(errs, t.folder.Unlock())
 	}
 	return errors.Join(errs...)

@@ -177,9 +177,23 @@ func nothingLeft(t *testing.T, m *lab.Machine) {
 
 func leftovers(t *testing.T, m *lab.Machine) []string {
 	t.Helper()
+	left := litter(t, m)
+	want := ""
+	if mf := manifest(t, m.Name()); mf != nil && mf.Head() != nil {
+		want = mf.Head().Checkpoint
+	}
+	if got := strings.Join(checkpoints(t, m), " "); got != want {
+		left = append(left, fmt.Sprintf("checkpoints %q, want %q", got, want))
+	}
+	return left
+}
+
+// litter names what a run has left on either host but checkpoints.
+func litter(t *testing.T, m *lab.Machine) []string {
+	t.Helper()
 	left := strayProcesses(t)
 	for _, h := range []*lab.Host{hosta, hostb} {
-		for _, pattern := range []string{"/run/vmsync/source/*", "/run/vmsync/target/*", "/run/vmsync/frozen/*", "/run/vmsync/export/*",
+		for _, pattern := range []string{"/run/vmsync/source/*", "/run/vmsync/target/*", "/run/vmsync/frozen/*", "/run/vmsync/pending/*", "/run/vmsync/export/*",
 			"/var/lib/libvirt/qemu/domain-*/vmsync*", lab.ImageDir + "/*.scratch"} {
 			names, err := filepath.Glob(h.Path(pattern))
 			if err != nil {
@@ -190,13 +204,6 @@ func leftovers(t *testing.T, m *lab.Machine) []string {
 	}
 	if out, err := hosta.Run(t.Context(), "virsh", "domjobinfo", m.Name()); err == nil && !strings.Contains(out, "None") {
 		left = append(left, "a job on "+m.Name()+": "+out)
-	}
-	want := ""
-	if mf := manifest(t, m.Name()); mf != nil && mf.Head() != nil {
-		want = mf.Head().Checkpoint
-	}
-	if got := strings.Join(checkpoints(t, m), " "); got != want {
-		left = append(left, fmt.Sprintf("checkpoints %q, want %q", got, want))
 	}
 	return left
 }

@@ -31,6 +31,7 @@ type event struct {
 	Disk         string  `json:"disk"`
 	Hint         string  `json:"hint"`
 	State        string  `json:"state"`
+	Checkpoint   string  `json:"checkpoint"`
 	Consistency  string  `json:"consistency"`
 	ChangedBytes int64   `json:"changed_bytes"`
 	ZeroBytes    int64   `json:"zero_bytes"`

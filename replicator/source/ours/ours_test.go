@@ -148,6 +148,40 @@ func TestFrozenMarkIsSetAndTakenBack(t *testing.T) {
 	}
 }
 
+func TestPendingCheckpointIsKeptInMind(t *testing.T) {
+	dir, id := t.TempDir(), "11111111-2222-3333-4444-555555555555"
+	pending := func(want string) {
+		t.Helper()
+		if got, err := Pending(dir, id); err != nil || got != want {
+			t.Errorf("pending: %q, %v; want %q", got, err, want)
+		}
+	}
+	pending("")
+	if err := Unpend(dir, id); err != nil {
+		t.Error(err)
+	}
+	const name = "vmsync-1f2e3d4c-12"
+	if err := Pend(dir, id, name); err != nil {
+		t.Fatal(err)
+	}
+	pending(name)
+	pending(name)
+	if err := Unpend(dir, id); err != nil {
+		t.Error(err)
+	}
+	pending("")
+	// Whatever else is there names nothing, and goes.
+	for _, text := range []string{"", "vmsync-1f2e3d4c-12", "backup.1\n", "../../x\n", "vmsync-1f2e3d4c-1\n2\n"} {
+		if err := os.WriteFile(filepath.Join(dir, "pending", id), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pending("")
+		if _, err := os.Lstat(filepath.Join(dir, "pending", id)); err == nil {
+			t.Errorf("%q is still there", text)
+		}
+	}
+}
+
 func TestLongSocketPathIsRefused(t *testing.T) {
 	path := string(make([]byte, 107))
 	if err := CheckSocketPath(path); err != nil {

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"vmsync/internal/ssh"
+	"vmsync/nbdproxy/spec"
+)
+
+// addSSHFlags adds the flags of every command that reaches other hosts.
+func addSSHFlags(flags *pflag.FlagSet, o *ssh.Options) {
+	flags.StringVar(&o.User, "ssh-user", "", "SSH user where the URI names none")
+	flags.StringVar(&o.KeyFile, "ssh-key", "", "SSH private key file")
+	flags.StringVar(&o.ConfigFile, "ssh-config", "", "SSH configuration file (default: ~/.ssh/config)")
+}
+
+func addCompressFlag(flags *pflag.FlagSet, mode *string) {
+	flags.StringVar(mode, "compress", "auto", "auto, none, s2, zstd or zstd:LEVEL (1 to 22)")
+}
+
+func checkCompress(mode string) error {
+	if _, err := spec.ParseCompression(mode); err != nil {
+		return fmt.Errorf("--compress: %w", err)
+	}
+	return nil
+}
+
+func addRateFlag(flags *pflag.FlagSet, rate *string) {
+	flags.StringVar(rate, "rate", "", "send at most so many bytes per second, e.g. 50M (default: no limit)")
+}
+
+// arguments checks their number; a wrong one is a usageError.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
