@@ -7,6 +7,10 @@
 // in the packages source and target, and in remote where they are on another
 // host.
 //
+// [Send] and [Receive] are the two halves of [Sync] for hosts that do not talk to
+// each other, with [DecideSend] and [DecideReceive] for their plans: the stream goes
+// through a pipe or a file, and its header says what the source would have said.
+//
 // What must hold, whatever dies and whenever: a state is listed only when all
 // of its disks are complete, flushed and verified; the source's parent
 // checkpoint goes only after the target's new state is durable; nothing of a

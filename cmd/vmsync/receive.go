@@ -27,7 +27,7 @@ type receiveFlags struct {
 func receiveCommand() *cobra.Command {
 	f := &receiveFlags{}
 	cmd := &cobra.Command{
-		Use:   "receive < FILE",
+		Use:   "receive [flags] < FILE",
 		Short: "Make a stream of vmsync send a state of a replica",
 		Long: `Make a stream of vmsync send, from stdin, a state of the replica that it belongs to, with the same guarantees as a
 sync: it is listed only when it was complete, verified and durable. A full stream begins a replica; the others must

@@ -27,7 +27,7 @@ type sendFlags struct {
 func sendCommand() *cobra.Command {
 	f := &sendFlags{}
 	cmd := &cobra.Command{
-		Use:   "send DOMAIN > FILE",
+		Use:   "send DOMAIN [flags] > FILE",
 		Short: "Write a running domain's state, or what changed since an earlier one, to a file or pipe",
 		Long: `Write a running domain's state to stdout as one stream, for vmsync receive: through any pipe, or in a file that
 travels by other means. Everything but the stream goes to stderr.

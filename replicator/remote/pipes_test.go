@@ -135,11 +135,21 @@ func TestOutletRefusesWhatKeepsNoStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	for name, f := range map[string]*os.File{"/dev/null": null, "file with content": file(t, []byte("x"))} {
+	for name, f := range map[string]*os.File{"/dev/null": null, "file with content": file(t, []byte("x")), "terminal": terminal(t)} {
 		if _, err := NewOutlet(f); replicator.KindOf(err) != replicator.KindUsage {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+func terminal(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 // sample is a stream's header and something behind it.
@@ -191,6 +201,9 @@ func TestInletWithoutAStreamIsRefused(t *testing.T) {
 		if _, err := inlet(t, file(t, content)).Header(t.Context()); replicator.KindOf(err) != replicator.KindStream {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if _, err := NewInlet(terminal(t)); replicator.KindOf(err) != replicator.KindUsage {
+		t.Errorf("terminal: %v", err)
 	}
 	folder, err := os.Open(t.TempDir())
 	if err != nil {

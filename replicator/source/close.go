@@ -63,7 +63,7 @@ func (e *End) undo(ctx context.Context) error {
 	if e.run.made && (!e.handed || e.run.described) && !e.run.job {
 		err := e.deleteCheckpoint(ctx, e.run.checkpoint)
 		if err == nil {
-			err = ours.Unpend(e.opts.RunDir, e.dom.UUID)
+			err = e.unpend(e.run)
 		}
 		if errors.Is(err, errOff) {
 			e.log.Info("checkpoint left for the next sync to delete", "domain", e.dom.Name, "checkpoint", e.run.checkpoint)
@@ -75,6 +75,14 @@ func (e *End) undo(ctx context.Context) error {
 		errs = append(errs, e.fail("", "remove the stream's folder", "", err))
 	}
 	return errors.Join(errs...)
+}
+
+// unpend takes back the mark of a run's checkpoint, if it has made one.
+func (e *End) unpend(r *run) error {
+	if !r.described {
+		return nil
+	}
+	return ours.Unpend(e.opts.RunDir, e.dom.UUID)
 }
 
 // dismissGuard lets the guard go, unless something is left for it.
@@ -150,7 +158,7 @@ func (e *End) Finish(ctx context.Context, drop []string) error {
 	}
 	hitFinish()
 	e.run.made = false // it is the next baseline now
-	if err := ours.Unpend(e.opts.RunDir, e.dom.UUID); err != nil {
+	if err := e.unpend(e.run); err != nil {
 		return e.fail("", op, "", err)
 	}
 	e.session.Stop()

@@ -111,7 +111,7 @@ func (e *End) beginBackup(ctx context.Context, r *run, backupXML, checkpointXML 
 	}
 	// Libvirt refused: it leaves neither job nor checkpoint.
 	e.run = nil
-	if err := ours.Unpend(e.opts.RunDir, e.dom.UUID); err != nil {
+	if err := e.unpend(r); err != nil {
 		e.log.Warn("the next run looks for a checkpoint that is not there", "domain", e.dom.Name, "error", err)
 	}
 	if err := e.guard.Tell(guard.Message{Event: guard.EventEnded}); err != nil {

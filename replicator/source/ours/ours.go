@@ -1,6 +1,6 @@
 // Package ours knows what a run puts on the source host, by name, and how to end
-// it: the run's lock, the mark of a frozen guest, the backup job with its socket and
-// scratch files. The source end and its guard share it, and a later run uses it on
+// it: the run's lock, the marks of a frozen guest and of a pending checkpoint, the
+// backup job with its socket and scratch files. The source end and its guard share it, and a later run uses it on
 // what dead runs left.
 //
 // It must never end a job, remove a file or thaw a guest that is not vmsync's by its
