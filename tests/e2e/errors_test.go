@@ -333,6 +333,8 @@ func TestUsageErrors(t *testing.T) {
 		{"sync", "vm1", "--store", "relative"}, {"sync", "vm1", "--progress", "fancy"}, {"-source-uri", uriA}, {"sync", "vm1", "--compress", "rot13"},
 		{"send"}, {"send", "a", "b"}, {"send", "vm1", "--compress", "rot13"}, {"send", "vm1", "--source-uri", "qemu+tcp://hosta/system"},
 		{"receive", "file"}, {"receive", "--store", "relative"}, {"stream", "dump", "a", "b"}, {"stream", "verify", "--extents"},
+		{"sync", "vm1", "--compress", "zstd:99"}, {"sync", "vm1", "--rate", "fast"}, {"sync", "vm1", "--rate", "10"}, {"sync", "vm1", "--rate", "-5M"},
+		{"sync", "vm1", "--transport", "tcp"},
 	} {
 		r := start(t, hostb, args...)
 		if err := r.cmd.Wait(); err == nil || r.cmd.ProcessState.ExitCode() != 2 {

@@ -49,13 +49,20 @@ func slowly(t *testing.T) {
 	t.Cleanup(func() { setLink(t, hosta, lab.Link{}) })
 }
 
-// midCopy starts a sync over a slow link and returns when it is in the middle
-// of its transfer.
-func midCopy(t *testing.T, m *lab.Machine) *running {
+// midCopy starts a sync over a slow link, run on hostb, and returns when it is in
+// the middle of its transfer.
+func midCopy(t *testing.T, m *lab.Machine, more ...string) *running {
 	t.Helper()
 	slowly(t)
+	return midTransfer(t, m, hostb, fromTarget(m.Name(), more...)...)
+}
+
+// midTransfer starts a sync, which must be a slow one, and returns when it is in the
+// middle of its transfer.
+func midTransfer(t *testing.T, m *lab.Machine, on *lab.Host, args ...string) *running {
+	t.Helper()
 	before := stored(t, m)
-	r := start(t, hostb, fromTarget(m.Name())...)
+	r := start(t, on, args...)
 	eventually(t, "two megabytes have arrived", func() bool {
 		if zombie(r.cmd.Process.Pid) {
 			t.Fatalf("the sync ended too early: %+v", r.wait())
@@ -84,24 +91,40 @@ func zombie(pid int) bool {
 	return err == nil && strings.Contains(string(stat), ") Z ")
 }
 
-// TestKilledInTheMiddle kills one process of a sync with SIGKILL in the middle of
-// a first copy and of a later one, and runs the sync again.
+// eachTransport runs a test once for each way that a stream can go between hosts.
+func eachTransport(t *testing.T, f func(t *testing.T, transport string)) {
+	for _, transport := range []string{"direct", "ssh"} {
+		t.Run(transport, func(t *testing.T) { f(t, transport) })
+	}
+}
+
+// victim is a process of a sync that a test kills.
+type victim struct {
+	on      *lab.Host
+	process string // of its command line
+}
+
+// TestKilledInTheMiddle kills processes of a sync with SIGKILL in the middle of a
+// first copy and of a later one, and runs the sync again.
 func TestKilledInTheMiddle(t *testing.T) {
 	for _, c := range []struct {
-		name    string
-		on      func() *lab.Host
-		process string // of its command line
+		name, transport string
+		victims         []victim
 	}{
-		{"vmsync", func() *lab.Host { return hostb }, "vmsync sync"},
-		{"vmsync-nbd on the source", func() *lab.Host { return hosta }, "vmsync-nbd serve"},
-		{"vmsync-nbd on the target", func() *lab.Host { return hostb }, "vmsync-nbd apply"},
-		{"agent on the source", func() *lab.Host { return hosta }, "vmsync agent"},
-		{"agent on the target", func() *lab.Host { return hostb }, "vmsync agent"},
-		{"qemu-nbd on the target", func() *lab.Host { return hostb }, "qemu-nbd"},
+		{"vmsync", "direct", []victim{{hostb, "vmsync sync"}}},
+		{"vmsync that relays", "ssh", []victim{{hostb, "vmsync sync"}}},
+		{"vmsync-nbd on the source", "direct", []victim{{hosta, "vmsync-nbd serve"}}},
+		{"vmsync-nbd on the source, relayed", "ssh", []victim{{hosta, "vmsync-nbd serve"}}},
+		{"vmsync-nbd on the target", "direct", []victim{{hostb, "vmsync-nbd apply"}}},
+		{"vmsync-nbd on the target, relayed", "ssh", []victim{{hostb, "vmsync-nbd apply"}}},
+		{"vmsync-nbd on both", "direct", []victim{{hosta, "vmsync-nbd serve"}, {hostb, "vmsync-nbd apply"}}},
+		{"agent on the source", "direct", []victim{{hosta, "vmsync agent"}}},
+		{"agent on the target", "direct", []victim{{hostb, "vmsync agent"}}},
+		{"qemu-nbd on the target", "direct", []victim{{hostb, "qemu-nbd"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := busyMachine(t)
-			killIn(t, c.on(), c.process, midCopy(t, m))
+			killIn(t, midCopy(t, m, "--transport", c.transport), c.victims...)
 			if mf := manifest(t, m.Name()); mf != nil && mf.Head() != nil {
 				t.Fatalf("a state is listed after half a copy: %+v", mf.Head())
 			}
@@ -113,7 +136,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 
 			before := head(t, m.Name())
 			randomData(t, m, "vda", 64*mib, 16*mib)
-			killIn(t, c.on(), c.process, midCopy(t, m))
+			killIn(t, midCopy(t, m, "--transport", c.transport), c.victims...)
 			if after := head(t, m.Name()); after.ID != before.ID {
 				t.Fatalf("head went from %s to %s by half a copy", before.ID, after.ID)
 			}
@@ -128,11 +151,18 @@ func TestKilledInTheMiddle(t *testing.T) {
 	}
 }
 
-func killIn(t *testing.T, h *lab.Host, process string, r *running) {
+// killIn kills processes of a sync, which must fail then.
+func killIn(t *testing.T, r *running, victims ...victim) {
 	t.Helper()
-	killAll(t, h, process)
-	if o := r.wait(); o.code == 0 {
-		t.Fatalf("the sync succeeded without %s", process)
+	for _, v := range victims {
+		killAll(t, v.on, v.process)
+	}
+	o := r.wait()
+	if o.code == 0 {
+		t.Fatalf("the sync succeeded without %+v", victims)
+	}
+	if e := o.find("error"); o.code > 0 && (o.code != 1 || e.Message == "" || e.Hint == "") {
+		t.Errorf("exit code %d, error %+v", o.code, e)
 	}
 }
 
@@ -149,42 +179,46 @@ func TestLibvirtdRestartedInTheMiddle(t *testing.T) {
 }
 
 func TestCutLinkInTheMiddle(t *testing.T) {
-	m := busyMachine(t)
-	r := midCopy(t, m)
-	began := time.Now()
-	plug(t, hosta, false)
-	t.Cleanup(func() { plug(t, hosta, true) })
-	o := r.wait()
-	if o.code != 1 {
-		t.Fatalf("exit code %d: %+v", o.code, o.events)
-	}
-	t.Logf("noticed after %v: %+v", time.Since(began).Round(time.Second), o.find("error"))
-	// The source's side must have cleaned up by itself: nobody can reach it.
-	eventually(t, "the source ended its side", func() bool {
-		pids, err := hosta.Pids(t.Context(), "vmsync")
-		return err == nil && len(pids) == 0
+	eachTransport(t, func(t *testing.T, transport string) {
+		m := busyMachine(t)
+		r := midCopy(t, m, "--transport", transport)
+		began := time.Now()
+		plug(t, hosta, false)
+		t.Cleanup(func() { plug(t, hosta, true) })
+		o := r.wait()
+		if o.code != 1 {
+			t.Fatalf("exit code %d: %+v", o.code, o.events)
+		}
+		t.Logf("noticed after %v: %+v", time.Since(began).Round(time.Second), o.find("error"))
+		// The source's side must have cleaned up by itself: nobody can reach it.
+		eventually(t, "the source ended its side", func() bool {
+			pids, err := hosta.Pids(t.Context(), "vmsync")
+			return err == nil && len(pids) == 0
+		})
+		if out, err := hosta.Run(t.Context(), "virsh", "domjobinfo", m.Name()); err == nil && !strings.Contains(out, "None") {
+			t.Errorf("the backup job is still open: %s", out)
+		}
+		plug(t, hosta, true)
+		setLink(t, hosta, lab.Link{})
+		sync(t, m.Name())
+		sameAsSource(t, m, "vda", "vdb")
+		onlyPlainImages(t, m.Name())
+		nothingLeft(t, m)
 	})
-	if out, err := hosta.Run(t.Context(), "virsh", "domjobinfo", m.Name()); err == nil && !strings.Contains(out, "None") {
-		t.Errorf("the backup job is still open: %s", out)
-	}
-	plug(t, hosta, true)
-	setLink(t, hosta, lab.Link{})
-	sync(t, m.Name())
-	sameAsSource(t, m, "vda", "vdb")
-	onlyPlainImages(t, m.Name())
-	nothingLeft(t, m)
 }
 
 func TestShortOutageIsSurvived(t *testing.T) {
-	m := busyMachine(t)
-	r := midCopy(t, m)
-	plug(t, hosta, false)
-	time.Sleep(10 * time.Second)
-	plug(t, hosta, true)
-	setLink(t, hosta, lab.Link{})
-	succeeded(t, r.wait())
-	sameAsSource(t, m, "vda", "vdb")
-	nothingLeft(t, m)
+	eachTransport(t, func(t *testing.T, transport string) {
+		m := busyMachine(t)
+		r := midCopy(t, m, "--transport", transport)
+		plug(t, hosta, false)
+		time.Sleep(10 * time.Second)
+		plug(t, hosta, true)
+		setLink(t, hosta, lab.Link{})
+		succeeded(t, r.wait())
+		sameAsSource(t, m, "vda", "vdb")
+		nothingLeft(t, m)
+	})
 }
 
 // TestKilledAtEveryStep kills an end at each of its named steps.

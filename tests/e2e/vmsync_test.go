@@ -48,11 +48,15 @@ type event struct {
 	SizeBytes    int64 `json:"size_bytes"`
 
 	// Of progress and summary.
-	Frames   int64            `json:"frames"`
-	Ratio    float64          `json:"compression_ratio"`
-	Codecs   map[string]codec `json:"codecs"`
-	Transfer float64          `json:"transfer_seconds"`
-	SentRate float64          `json:"sent_bytes_per_second"`
+	Frames int64            `json:"frames"`
+	Ratio  float64          `json:"compression_ratio"`
+	Codecs map[string]codec `json:"codecs"`
+
+	// Of summary.
+	Transfer  float64 `json:"transfer_seconds"`
+	SentRate  float64 `json:"sent_bytes_per_second"`
+	Transport string  `json:"transport"`
+	NotDirect string  `json:"not_direct"`
 }
 
 type codec struct {
