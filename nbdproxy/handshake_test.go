@@ -188,6 +188,7 @@ func TestHandshakeHasALimitedNumberOfOptions(t *testing.T) {
 		c.option(optStructuredReply)
 		c.expectReplies(optStructuredReply, ack())
 	}
+	c.trySend("IHAVEOPT", optStructuredReply, uint32(0))
 	c.expectEnd()
 }
 

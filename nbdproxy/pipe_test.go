@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // pipes is a listener whose connections have no buffers: a byte that the server
@@ -41,6 +42,9 @@ type pipe struct {
 
 func servePipe(t testing.TB, c Config) *pipe {
 	t.Helper()
+	if c.Limits.HandshakeTime == 0 {
+		c.Limits.HandshakeTime = time.Hour
+	}
 	s, err := NewServer(c)
 	if err != nil {
 		t.Fatal(err)

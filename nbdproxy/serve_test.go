@@ -23,6 +23,9 @@ func serve(t testing.TB, c Config) *served {
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	if c.Limits.HandshakeTime == 0 {
+		c.Limits.HandshakeTime = time.Hour // no test is to pass because of it
+	}
 	s, err := NewServer(c)
 	if err != nil {
 		t.Fatal(err)

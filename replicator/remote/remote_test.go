@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"vmsync/nbdproxy/spec"
@@ -162,6 +164,42 @@ func TestAgentClosesItsEndWhenTheControllerVanishesInTheMiddleOfAMethod(t *testi
 		t.Error("the method succeeded")
 	}
 	conn.Close()
+}
+
+// deafInput is a pipe from another process: closing it ends no read.
+type deafInput struct {
+	io.Reader
+	ends chan struct{}
+}
+
+func (d deafInput) Read(p []byte) (int, error) {
+	if n, err := d.Reader.Read(p); err == nil {
+		return n, nil
+	}
+	<-d.ends
+	return 0, io.EOF
+}
+
+func (d deafInput) Close() error { return nil }
+
+func TestAgentClosesItsEndAsSoonAsTheSilenceIsLongEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := deafInput{strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":2,"role":"source"}}` + "\n"), make(chan struct{})}
+		defer close(in.ends)
+		start := time.Now()
+		e := &end{closed: make(chan struct{})}
+		served := make(chan error)
+		go func() {
+			served <- Serve(t.Context(), in, io.Discard, Ends{Source: func() replicator.SourceEnd { return e }})
+		}()
+		<-e.closed
+		if waited := time.Since(start); waited != silence {
+			t.Errorf("the end was closed after %v", waited)
+		}
+		if err := <-served; !errors.Is(err, ErrSilent) {
+			t.Errorf("the agent ended with %v", err)
+		}
+	})
 }
 
 func TestWatchdogBitesOnlyInSilence(t *testing.T) {

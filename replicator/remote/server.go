@@ -51,15 +51,16 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, ends Ends) erro
 		cancel(nil)
 	}()
 	<-ctx.Done()
+	err := context.Cause(ctx)
+	cerr := a.closeEnd()
 	srv.Stop()
 	select {
 	case <-stopped:
-	case <-time.After(silence):
-		// A handler is stuck in a call that cannot be cancelled. Closing the end is
-		// more important than waiting for it.
+	case <-time.After(stopGrace):
+		// A read of the input goes on for ever where the input is a pipe that another
+		// process made, whatever is closed.
 	}
-	err := context.Cause(ctx)
-	if cerr := a.closeEnd(); cerr != nil {
+	if cerr != nil {
 		return cerr
 	}
 	if errors.Is(err, context.Canceled) {
@@ -67,6 +68,9 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, ends Ends) erro
 	}
 	return err
 }
+
+// stopGrace is how long an agent whose end is closed waits for its connection to end.
+const stopGrace = time.Second
 
 // agent holds the one end that a controller has asked for.
 type agent struct {
