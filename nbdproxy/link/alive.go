@@ -17,7 +17,7 @@ const (
 	probeAfter = 12 * time.Second
 	probeEvery = 5 * time.Second
 	probes     = 3 // probeAfter + probes*probeEvery is silence
-	lookEvery  = 2 * time.Second
+	lookEvery  = time.Second
 )
 
 // keepAlive makes the kernel probe a peer from which nothing is due, and fail the
@@ -33,6 +33,7 @@ func keepAlive(sock *net.TCPConn) error {
 func WatchAlive(ctx context.Context, conns []*Conn, dead func(error)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var g group
+	debts := make([]debt, len(conns))
 	g.start(func() {
 		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
@@ -42,8 +43,9 @@ func WatchAlive(ctx context.Context, conns []*Conn, dead func(error)) (stop func
 				return
 			case <-tick.C:
 			}
-			for _, c := range conns {
-				if quiet := c.owedFor(); quiet > silence {
+			for i, c := range conns {
+				owes, lastHeard := c.owes()
+				if quiet := debts[i].silence(time.Now(), owes, lastHeard); quiet > silence {
 					dead(fmt.Errorf("nothing was heard from %s for %v", c.wire.RemoteAddr(), quiet.Round(time.Second)))
 					return
 				}
@@ -53,19 +55,37 @@ func WatchAlive(ctx context.Context, conns []*Conn, dead func(error)) (stop func
 	return func() { cancel(); g.wait() }
 }
 
-// owedFor is how long the peer has been silent although an acknowledgement is due.
-func (c *Conn) owedFor() time.Duration {
-	if c.tls == nil {
+// debt is what a peer owes, seen at intervals.
+type debt struct{ since time.Time }
+
+// silence is how long the peer has not been heard although it owed an acknowledgement
+// all the time. Neither alone says that it is dead: one that owes nothing is not heard
+// for long, and one that takes nothing is asked, and answers, every two minutes at most.
+func (d *debt) silence(now time.Time, owes bool, lastHeard time.Duration) time.Duration {
+	if !owes {
+		d.since = time.Time{}
 		return 0
+	}
+	if d.since.IsZero() {
+		d.since = now
+	}
+	return min(lastHeard, now.Sub(d.since))
+}
+
+// owes tells whether an acknowledgement is due, and how long ago the peer was last
+// heard.
+func (c *Conn) owes() (owes bool, lastHeard time.Duration) {
+	if c.tls == nil {
+		return false, 0
 	}
 	var info *unix.TCPInfo
 	err := c.wire.raw.Control(func(fd uintptr) {
 		info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	})
-	if err != nil || info == nil || info.Unacked == 0 && info.Probes == 0 {
-		return 0
+	if err != nil || info == nil {
+		return false, 0
 	}
-	return time.Duration(info.Last_ack_recv) * time.Millisecond
+	return info.Unacked > 0 || info.Probes > 0, time.Duration(info.Last_ack_recv) * time.Millisecond
 }
 
 // group is goroutines that are waited for.
