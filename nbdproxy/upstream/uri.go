@@ -51,6 +51,9 @@ func parseURI(uri string) (Config, error) {
 			port = defaultPort
 		}
 		c.Address = net.JoinHostPort(u.Hostname(), port)
+		if _, _, err := net.SplitHostPort(c.Address); err != nil { // a host with a stray bracket
+			return Config{}, err
+		}
 		return c, nil
 	case u.Host != "" || len(query) != 1 || len(query["socket"]) != 1 || !filepath.IsAbs(socket) || strings.ContainsRune(socket, 0):
 		return c, errors.New("want nbd+unix:///EXPORT?socket=PATH with an absolute path")
