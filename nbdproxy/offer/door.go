@@ -43,7 +43,11 @@ func open(ctx context.Context, c *Config, backends []*upstream.Backend) ([]door,
 		return err
 	}
 	if c.Unix != "" {
-		if err := add(nil, func() (net.Listener, error) { return listen.Unix(ctx, c.Unix) }); err != nil {
+		err := add(nil, func() (net.Listener, error) {
+			l, err := listen.Unix(ctx, c.Unix)
+			return roomy{l}, err
+		})
+		if err != nil {
 			return doors, err
 		}
 	}
