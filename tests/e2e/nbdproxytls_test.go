@@ -139,7 +139,7 @@ func TestDeadClientIsNoticedAndASlowOneIsServed(t *testing.T) {
 	want := sum(t, hosta, "/var/tmp/direct")
 	setLink(t, hosta, lab.Link{Rate: 50_000_000})
 	defer setLink(t, hosta, lab.Link{})
-	read := func(h *lab.Host) (wait func() error, stop, goOn func()) {
+	read := func(h *lab.Host) (wait func() error, signal func(syscall.Signal)) {
 		t.Helper()
 		hand(t, hosta, pkiDir, h, "/root/pki", "ca-cert.pem", "client-cert.pem", "client-key.pem")
 		cmd := h.Command(t.Context(), "nbdcopy", "--connections=1", nbds("/root/pki"), "/var/tmp/copy")
@@ -154,30 +154,32 @@ func TestDeadClientIsNoticedAndASlowOneIsServed(t *testing.T) {
 			}
 			return nil
 		}
-		stop = func() {
-			if err := h.Signal(cmd, syscall.SIGSTOP); err != nil {
+		signal = func(s syscall.Signal) {
+			t.Helper()
+			if err := h.Signal(cmd, s); err != nil {
 				t.Fatal(err)
 			}
+			// nsenter stops with the program that it started.
+			_ = cmd.Process.Signal(syscall.SIGCONT)
 		}
-		// nsenter stops with the program that it started.
-		goOn = func() { _ = h.Signal(cmd, syscall.SIGCONT); _ = cmd.Process.Signal(syscall.SIGCONT) }
-		return wait, stop, goOn
+		return wait, signal
 	}
-	slow, stop, goOn := read(hostb)
-	dead, _, _ := read(op_)
+	slow, toSlow := read(hostb)
+	dead, toDead := read(op_)
 	connected(t, 2)
-	stop()
+	toSlow(syscall.SIGSTOP)
 	plug(t, op_, false)
 	defer plug(t, op_, true)
 	connected(t, 1)
 	setLink(t, hosta, lab.Link{})
-	goOn()
+	toSlow(syscall.SIGCONT)
 	if err := slow(); err != nil {
 		t.Errorf("the slow client was given up: %v\n%s", err, p.log())
 	} else if got := sum(t, hostb, "/var/tmp/copy"); got != want {
 		t.Errorf("the slow client got %s, want %s", got, want)
 	}
-	plug(t, op_, true)
+	// The dead client still waits: nobody could tell it. It must not have been served.
+	toDead(syscall.SIGKILL)
 	if err := dead(); err == nil {
 		t.Error("the dead client was served")
 	}
