@@ -11,13 +11,19 @@ import (
 	"time"
 )
 
-// Limit is how long a peer may be silent although it was asked for a sign of life.
-const Limit = 30 * time.Second
+// Limit is how long a peer may be silent although it owes a sign of life. A link that
+// was away for 10 s may stay silent for twice that: the kernel tries again at
+// doubling intervals.
+const Limit = 27 * time.Second
 
 // KeepAlive makes the kernel ask an idle peer for signs of life and cut the
-// connection after [Limit] without one. It is for [net.Dialer] and
-// [net.ListenConfig].
+// connection after [Limit] without one. It is for [net.Dialer], [net.ListenConfig] and
+// [net.TCPConn.SetKeepAliveConfig]. While data is on its way the kernel does not ask: that
+// is for [Watch].
 func KeepAlive() net.KeepAliveConfig {
-	const count = 4
-	return net.KeepAliveConfig{Enable: true, Idle: Limit / 3, Interval: Limit * 2 / 3 / count, Count: count}
+	const (
+		idle  = 12 * time.Second
+		count = 3
+	)
+	return net.KeepAliveConfig{Enable: true, Idle: idle, Interval: (Limit - idle) / count, Count: count}
 }

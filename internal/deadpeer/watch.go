@@ -1,106 +1,55 @@
 package deadpeer
 
 import (
-	"errors"
-	"net"
-	"sync"
+	"context"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// ErrSilent is why a watched connection was cut.
-var ErrSilent = errors.New("the peer has been silent for too long: its host or the network is down")
+// period is how often connections are looked at.
+const period = time.Second
 
-// period is how often a connection is looked at.
-const period = 5 * time.Second
-
-// Watch cuts c when its peer has acknowledged nothing for [Limit] although data is
-// on its way: then the kernel sends no keep-alive probes, and would go on sending
-// data for a quarter of an hour. Reads and writes fail with [ErrSilent] from then on. Closing
-// the returned connection, which is c, ends the watch.
-func Watch(c *net.TCPConn) (net.Conn, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	w := &watched{TCPConn: c, stop: make(chan struct{}), ended: make(chan struct{})}
-	go w.watch(raw)
-	return w, nil
-}
-
-// watched is a connection under watch.
-type watched struct {
-	*net.TCPConn
-	once  sync.Once
-	stop  chan struct{} // closed by Close
-	ended chan struct{} // closed by watch
-
-	mu     sync.Mutex
-	silent bool
-}
-
-func (w *watched) watch(raw syscall.RawConn) {
-	defer close(w.ended)
-	tick := time.NewTicker(period)
-	defer tick.Stop()
-	for {
-		select {
-		case <-w.stop:
-			return
-		case <-tick.C:
+// Watch calls dead when the peer of one of the TCP connections conns, the i-th, has been
+// quiet for longer than [Limit] although it owed an acknowledgement: then the kernel sends no
+// keep-alive probes, and would go on sending data for a quarter of an hour. It calls dead once
+// at most. The returned function ends the watch and waits for it; dead must not call it.
+func Watch(ctx context.Context, conns []syscall.RawConn, dead func(i int, quiet time.Duration)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		debts := make([]debt, len(conns))
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			for i, c := range conns {
+				owes, lastHeard := look(c)
+				if quiet := debts[i].silence(time.Now(), owes, lastHeard); quiet > Limit {
+					dead(i, quiet)
+					return
+				}
+			}
 		}
-		var info *unix.TCPInfo
-		var infoErr error
-		err := raw.Control(func(fd uintptr) { info, infoErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
-		if err != nil || infoErr != nil {
-			return // closed
-		}
-		if dead(info) {
-			w.mu.Lock()
-			w.silent = true
-			w.mu.Unlock()
-			_ = w.TCPConn.Close()
-			return
-		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+// look tells whether a connection's peer owes an acknowledgement, of data or of a probe for
+// room, and how long ago it was last heard. One whose socket is closed owes nothing.
+func look(c syscall.RawConn) (owes bool, lastHeard time.Duration) {
+	var info *unix.TCPInfo
+	err := c.Control(func(fd uintptr) {
+		info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	if err != nil || info == nil {
+		return false, 0
 	}
-}
-
-// dead decides by what the kernel knows of a connection. A peer without room for
-// more acknowledges the probes of its window, whose unanswered ones are counted
-// here; one probe may just be on its way, and another may have been lost.
-func dead(i *unix.TCPInfo) bool {
-	unanswered := i.Unacked > 0 && i.Retransmits > 0 || i.Probes > 2
-	return unanswered && time.Duration(i.Last_ack_recv)*time.Millisecond >= Limit
-}
-
-// Close implements [net.Conn].
-func (w *watched) Close() error {
-	w.once.Do(func() { close(w.stop) })
-	err := w.TCPConn.Close()
-	<-w.ended
-	return err
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.TCPConn.Read(p)
-	return n, w.explain(err)
-}
-
-func (w *watched) Write(p []byte) (int, error) {
-	n, err := w.TCPConn.Write(p)
-	return n, w.explain(err)
-}
-
-func (w *watched) explain(err error) error {
-	if err == nil {
-		return nil
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.silent {
-		return ErrSilent
-	}
-	return err
+	return info.Unacked > 0 || info.Probes > 0, time.Duration(info.Last_ack_recv) * time.Millisecond
 }

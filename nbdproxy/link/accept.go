@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"syscall"
 )
 
@@ -20,11 +21,11 @@ func Accept(ctx context.Context, n int, local *net.UnixListener, direct *net.TCP
 	var open []func() error
 	if local != nil {
 		open = append(open, local.Close)
-		a.start(func() { a.acceptUnix(ctx, local) })
+		a.running.Go(func() { a.acceptUnix(ctx, local) })
 	}
 	if direct != nil {
 		open = append(open, direct.Close)
-		a.start(func() { a.acceptTLS(ctx, direct, config) })
+		a.running.Go(func() { a.acceptTLS(ctx, direct, config) })
 	}
 	stop := context.AfterFunc(ctx, func() {
 		for _, f := range open {
@@ -38,7 +39,7 @@ func Accept(ctx context.Context, n int, local *net.UnixListener, direct *net.TCP
 		_ = f()
 	}
 	// What arrives from now on is one too many.
-	go func() { a.wait(); close(a.conns) }()
+	go func() { a.running.Wait(); close(a.conns) }()
 	for late := range a.conns {
 		_ = late.conn.Close()
 	}
@@ -52,9 +53,9 @@ type arrival struct {
 }
 
 type acceptor struct {
-	group
-	conns  chan arrival
-	failed chan error
+	running sync.WaitGroup
+	conns   chan arrival
+	failed  chan error
 }
 
 // collect returns the first n connections that come the same way.
@@ -113,7 +114,7 @@ func (a *acceptor) acceptTLS(ctx context.Context, l *net.TCPListener, config *tl
 			_ = sock.Close()
 			continue
 		}
-		a.start(func() {
+		a.running.Go(func() {
 			defer func() { <-slots }()
 			c, err := handshake(ctx, sock, func(c net.Conn) *tls.Conn { return tls.Server(c, config) })
 			if err == nil {

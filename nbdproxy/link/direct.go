@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"vmsync/internal/deadpeer"
 )
 
 // Ports that a direct connection is offered on, if one is free: the range that
@@ -118,7 +120,7 @@ func dialDirect(ctx context.Context, addr string, config *tls.Config) (*Conn, er
 func handshake(ctx context.Context, sock *net.TCPConn, role func(net.Conn) *tls.Conn) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	err := keepAlive(sock)
+	err := sock.SetKeepAliveConfig(deadpeer.KeepAlive())
 	if err == nil {
 		var c *Conn
 		if c, err = overTLS(ctx, sock, role); err == nil {

@@ -40,7 +40,7 @@ func (l watching) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := deadpeer.Watch(c.(*net.TCPConn))
+	w, err := deadpeer.Cut(c.(*net.TCPConn))
 	if err != nil {
 		_ = c.Close()
 		return nil, err

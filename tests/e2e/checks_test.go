@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -281,12 +282,26 @@ func setLink(t *testing.T, h *lab.Host, l lab.Link) {
 	}
 }
 
-// plug plugs or unplugs a host's cable.
+// plug plugs or unplugs a host's cable. A host that is plugged in can be reached: who
+// asked for its address while it could not may be told so for a second longer.
 func plug(t *testing.T, h *lab.Host, up bool) {
 	t.Helper()
 	ctx, cancel := cleanupContext()
 	defer cancel()
 	if err := h.Link(ctx, up); err != nil {
 		t.Fatal(err)
+	}
+	for _, from := range []*lab.Host{hosta, hostb, op_} {
+		for up && from != h && ctx.Err() == nil {
+			c, err := from.Dial(ctx, "tcp", net.JoinHostPort(h.Addr(), "22"))
+			if err == nil {
+				c.Close()
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("%s is plugged in and cannot be reached", h.Name())
 	}
 }

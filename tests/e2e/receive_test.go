@@ -131,7 +131,7 @@ func TestReceiveKilledInTheMiddle(t *testing.T) {
 	send(t, m, "1")
 	send(t, m, "other")
 	carry(t, "1")
-	r := startScript(t, hostb, "{ head -c 8000000 "+streams+"/1; sleep 1000; } | vmsync receive --json")
+	r := startScript(t, hostb, "{ head -c 8000000 "+streams+"/1; exec sleep 1000; } | vmsync receive --json")
 	eventually(t, "two megabytes have arrived", func() bool { return stored(t, m) > 2*mib })
 	killAll(t, hostb, "vmsync agent")
 	killAll(t, hostb, "sleep 1000")

@@ -1,11 +1,11 @@
-package link
+package deadpeer
 
 import (
 	"testing"
 	"time"
 )
 
-// TestSilenceOfAPeer looks at a peer as [WatchAlive] does.
+// TestSilenceOfAPeer looks at a peer as [Watch] does.
 func TestSilenceOfAPeer(t *testing.T) {
 	type stretch struct {
 		looks       int
@@ -29,11 +29,11 @@ func TestSilenceOfAPeer(t *testing.T) {
 		now, dead := time.Now(), false
 		for _, s := range c.is {
 			for range s.looks {
-				now, lastHeard = now.Add(lookEvery), lastHeard+lookEvery
+				now, lastHeard = now.Add(period), lastHeard+period
 				if s.heard {
 					lastHeard = 0
 				}
-				dead = dead || d.silence(now, s.owes, lastHeard) > silence
+				dead = dead || d.silence(now, s.owes, lastHeard) > Limit
 			}
 		}
 		if dead != c.dead {
