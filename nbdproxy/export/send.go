@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -24,9 +25,11 @@ type sender struct {
 
 	fail context.CancelCauseFunc // ends the context of run, of all disks
 
-	frames  chan []stream.Extent // to be read and sent
-	readers chan *nbdconn.Conn   // those that nobody reads with
-	slices  sync.Pool            // of *[]stream.Extent, for frames
+	frames  *backlog           // to be read and sent
+	readers chan *nbdconn.Conn // those that nobody reads with
+	warmth  nbdconn.Warmth
+	maximum int64     // bytes of a request; 0 for any
+	slices  sync.Pool // of *[]stream.Extent, for frames
 }
 
 // run surveys the disk and reads it on other connections: the survey hands frames to
@@ -42,7 +45,7 @@ func (s *sender) run(ctx context.Context) (stream.DiskSum, error) {
 		return stream.DiskSum{}, err
 	}
 	defer s.closeReaders()
-	s.frames = make(chan []stream.Extent)
+	s.frames = newBacklog()
 	var g errgroup.Group
 	spawn := func(f func() error) {
 		g.Go(func() error {
@@ -54,14 +57,14 @@ func (s *sender) run(ctx context.Context) (stream.DiskSum, error) {
 		})
 	}
 	spawn(func() error {
-		defer close(s.frames)
+		defer s.frames.close()
 		return s.pack(ctx, survey)
 	})
 	if s.disk.Bitmap == "" {
 		s.meter.Total.Store(s.disk.Size)
 	}
-	for range max(s.workers, s.conns) {
-		spawn(func() error { return s.work(ctx) })
+	for i := range max(s.workers, s.conns) {
+		spawn(func() error { return s.work(ctx, i%2 == 1) })
 	}
 	if err := g.Wait(); err != nil {
 		return stream.DiskSum{}, err
@@ -81,10 +84,12 @@ func (s *sender) dialReaders(ctx context.Context) error {
 		}
 		s.readers <- c
 		f, err := c.Features()
-		if err != nil {
+		sizes, serr := c.Sizes()
+		if err = errors.Join(err, serr); err != nil {
 			s.closeReaders()
 			return &Error{s.disk.Name, err}
 		}
+		s.maximum = sizes.Maximum
 		if !f.MultiConn {
 			break
 		}
@@ -107,14 +112,7 @@ func (s *sender) closeReaders() {
 // pack makes frames of what the survey finds.
 func (s *sender) pack(ctx context.Context, survey *surveyor) error {
 	p := packer{
-		data: func(extents []stream.Extent) error {
-			select {
-			case s.frames <- extents:
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		},
+		data: func(extents []stream.Extent) error { return s.frames.put(ctx, extents) },
 		zero: s.sendZero,
 		list: s.list,
 	}
@@ -142,10 +140,16 @@ type job struct {
 	split splitter
 }
 
-// work fills and sends frames until there are no more.
-func (s *sender) work(ctx context.Context) error {
+// work fills and sends frames until there are no more. A worker at the back takes them
+// from there while the link holds the stream up; otherwise all read the disk from front to
+// back, which is what disks are fastest at.
+func (s *sender) work(ctx context.Context, back bool) error {
 	j := job{buf: make([]byte, stream.MaxPayload)}
-	for extents := range s.frames {
+	for {
+		extents, err := s.frames.take(ctx, back && s.enc.LinkBound())
+		if extents == nil || err != nil {
+			return err
+		}
 		n, err := s.read(ctx, &j, extents)
 		if err != nil {
 			return err
@@ -164,7 +168,6 @@ func (s *sender) work(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
 }
 
 // read fills the job's buffer and returns how much of it.
@@ -185,7 +188,22 @@ func (s *sender) read(ctx context.Context, j *job, extents []stream.Extent) (int
 	if err := c.Do(j.ops); err != nil {
 		return 0, &Error{s.disk.Name, err}
 	}
+	last := extents[len(extents)-1]
+	if from, length := s.warmth.Read(last.End()-n, n, s.disk.Size, s.maximum); length > 0 {
+		s.warm(ctx, from, length)
+	}
 	return n, nil
+}
+
+// warm makes a read for the server's sake. It may fail: it has a connection of its own,
+// and nobody asked for what it reads.
+func (s *sender) warm(ctx context.Context, from, length int64) {
+	c, err := s.disk.dial(ctx)
+	if err != nil {
+		return
+	}
+	_ = c.Do([]nbdconn.Op{{Kind: nbdconn.Read, Offset: from, Buf: make([]byte, length)}})
+	c.Close()
 }
 
 func (s *sender) sendZero(extents []stream.Extent) error {

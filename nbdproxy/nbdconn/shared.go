@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -140,14 +141,21 @@ func (s *Shared) receive() {
 func (s *Shared) readable(fd uintptr) (stop bool) {
 	for pollable(fd, unix.POLLIN) {
 		s.mu.Lock()
+		before := len(s.calls)
 		if s.err == nil {
 			err := s.conn.h.AioNotifyRead()
 			s.settle(err)
 		}
 		stop = s.err != nil
+		answered := len(s.calls) < before
 		s.mu.Unlock()
 		if stop {
 			return true
+		}
+		if answered {
+			// Who has waited for this reply goes on first, on this processor, whose
+			// cache holds it.
+			runtime.Gosched()
 		}
 	}
 	return false

@@ -130,3 +130,20 @@ func TestAdapterLearnsNothingFromLittle(t *testing.T) {
 		}
 	}
 }
+
+// Content that is harder to read or compress than that of the window before does not
+// look like a step in the wrong direction.
+func TestAdapterIsNotMisledByContent(t *testing.T) {
+	const mib = 1 << 20
+	a := adapter{rung: rungZstdFastest}
+	for _, w := range []window{
+		{elapsed: 100 * time.Millisecond, raw: 40 * mib, wire: 10 * mib, tried: 40 * mib, kept: 10 * mib},
+		{elapsed: 100 * time.Millisecond, raw: 30 * mib, wire: 25 * mib, tried: 30 * mib, kept: 25 * mib},
+		{elapsed: 100 * time.Millisecond, raw: 25 * mib, wire: 25 * mib, tried: 25 * mib, kept: 25 * mib},
+	} {
+		a = a.next(w)
+	}
+	if a.rung != rungNone {
+		t.Errorf("rung %d after windows in which the link never held anything up", a.rung)
+	}
+}

@@ -23,6 +23,8 @@ type compressor struct {
 	zstds [rungs]lazyZstd
 	rung  atomic.Uint32 // what is in use; fixed unless auto
 
+	linkBound atomic.Bool // since a window that was busy, until one that is idle
+
 	stallers []staller
 	mu       sync.Mutex // guards what follows
 	adapter  adapter
@@ -137,6 +139,9 @@ func (c *compressor) sent(p packed, raw int) {
 		stalls += s.Stalled()
 	}
 	c.window.stalled = float64(stalls-c.stalls) / float64(c.window.elapsed) / float64(len(c.stallers))
+	if s := c.window.stalled; s > busy || s < idle {
+		c.linkBound.Store(s > busy)
+	}
 	c.adapter = c.adapter.next(c.window)
 	c.rung.Store(uint32(c.adapter.rung))
 	c.window, c.began, c.stalls = window{}, now, stalls

@@ -80,6 +80,10 @@ func NewEncoder(h Header, c spec.Compression, ws ...io.Writer) (*Encoder, error)
 // Wire returns the bytes written so far. It is safe for concurrent use.
 func (e *Encoder) Wire() int64 { return e.wire.Load() }
 
+// LinkBound tells whether the connections, and not reading or compressing, lately held the
+// stream up. Only with compression "auto" is that looked at.
+func (e *Encoder) LinkBound() bool { return e.comp.linkBound.Load() }
+
 // Data writes extents of a disk and their bytes, back to back in payload: at most
 // [MaxExtents] and [MaxPayload], ascending and disjoint. It keeps neither slice.
 func (e *Encoder) Data(disk int, extents []Extent, payload []byte) error {

@@ -57,7 +57,17 @@ func (b *Backend) ReadAt(p []byte, offset int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if err := b.with(func(c *nbdconn.Shared) error { return c.ReadAt(p, offset) }); err != nil {
+	err := b.with(func(c *nbdconn.Shared) error {
+		if err := c.ReadAt(p, offset); err != nil {
+			return err
+		}
+		from, length := b.warmth.Read(offset, int64(len(p)), c.Size(), c.Sizes().Maximum)
+		if length > 0 {
+			_ = c.ReadAt(make([]byte, length), from) // nobody asked for this
+		}
+		return nil
+	})
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil

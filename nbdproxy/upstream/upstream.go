@@ -51,6 +51,7 @@ type Backend struct {
 	load     []atomic.Int32 // requests under way on each of conns
 	contexts []string
 	status   map[string]*nbdconn.Shared // which connection to ask about a context
+	warmth   nbdconn.Warmth
 
 	done    context.Context // ends when a connection is lost
 	lose    context.CancelCauseFunc

@@ -74,8 +74,8 @@ func (h *Host) wireGroup() string {
 	return filepath.Join(labCgroup(h.lab.name), "wire-"+h.name)
 }
 
-// SetLink changes the quality of the host's cable, also while data flows. The
-// first limit puts a process between host and bridge and [Link]{} takes it
+// SetLink changes the quality of the host's cable, also while data flows. A round trip
+// or a loss puts a process between host and bridge, and a Link without takes it
 // away: packets on their way at those moments are lost.
 func (h *Host) SetLink(ctx context.Context, l Link) error {
 	h.link.Lock()
@@ -83,10 +83,13 @@ func (h *Host) SetLink(ctx context.Context, l Link) error {
 	if err := l.quality().Check(); err != nil {
 		return err
 	}
-	var err error
+	err := h.unshape(ctx)
 	switch {
-	case l == Link{}:
-		err = h.removeWire(ctx)
+	case err != nil:
+	case l.RTT == 0 && l.Loss == 0:
+		if err = h.removeWire(ctx); err == nil && l.Rate > 0 {
+			err = h.shape(ctx, l.Rate)
+		}
 	case h.hasWire():
 		err = wire.Configure(ctx, h.wireSocket(), l.quality())
 	default:

@@ -74,12 +74,16 @@ func TestRateIsALowerBoundOfTheTime(t *testing.T) {
 	a := host(t, "hosta")
 	defer setLink(t, a, lab.Link{})
 	const bytes = 10 << 20
-	for _, rate := range []int64{200e6, 80e6} { // the second is set on the living wire
-		setLink(t, a, lab.Link{Rate: rate})
+	for _, l := range []lab.Link{
+		{Rate: 200e6}, {Rate: 80e6},
+		// The second is set on the living wire.
+		{Rate: 200e6, RTT: time.Millisecond}, {Rate: 80e6, RTT: time.Millisecond},
+	} {
+		setLink(t, a, l)
 		took := stream(t, bytes)
-		t.Logf("%d Mbit/s: measured %.1f Mbit/s", rate/1e6, bytes*8/took.Seconds()/1e6)
-		if least := time.Duration(float64(bytes*8) / float64(rate) * 0.97 * float64(time.Second)); took < least {
-			t.Errorf("%d bytes at %d bit/s took %v, less than %v", bytes, rate, took, least)
+		t.Logf("%+v: measured %.1f Mbit/s", l, bytes*8/took.Seconds()/1e6)
+		if least := time.Duration(float64(bytes*8) / float64(l.Rate) * 0.97 * float64(time.Second)); took < least {
+			t.Errorf("%d bytes over %+v took %v, less than %v", bytes, l, took, least)
 		}
 	}
 	setLink(t, a, lab.Link{})
@@ -111,7 +115,7 @@ func TestLossyLinkLosesPacketsNotBytes(t *testing.T) {
 
 func TestCutLinkStallsAndMends(t *testing.T) {
 	a, op := host(t, "hosta"), host(t, "op")
-	for _, l := range []lab.Link{{}, {Rate: 1e9}} {
+	for _, l := range []lab.Link{{}, {Rate: 1e9}, {Rate: 1e9, RTT: time.Millisecond}} {
 		setLink(t, a, l)
 		c, err := op.Dial(t.Context(), "tcp", net.JoinHostPort(a.Addr(), "22"))
 		if err != nil {

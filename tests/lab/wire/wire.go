@@ -153,11 +153,11 @@ type shaper struct {
 	last time.Time // when the last frame comes out
 }
 
-// queueTime is how much a rate-limited transmitter buffers, and queueMin what
-// it buffers at least.
+// QueueTime is how much a rate-limited transmitter buffers, and QueueMin what
+// it buffers at least, in bytes.
 const (
-	queueTime = 50 * time.Millisecond
-	queueMin  = 256 << 10
+	QueueTime = 50 * time.Millisecond
+	QueueMin  = 256 << 10
 )
 
 // admit returns when a frame of n bytes comes out at the other end, or false if
@@ -168,7 +168,7 @@ func (s *shaper) admit(now time.Time, n int, q Quality) (time.Time, bool) {
 		if s.free.Before(now) {
 			s.free = now
 		}
-		room := max(queueTime, duration(queueMin, q.Rate))
+		room := max(QueueTime, duration(QueueMin, q.Rate))
 		if s.free.Sub(now) > room {
 			return time.Time{}, false
 		}
