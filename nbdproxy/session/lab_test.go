@@ -19,13 +19,13 @@ import (
 	"testing"
 	"time"
 
+	"vmsync/nbdproxy/nbdtest"
 	"vmsync/nbdproxy/session"
 	"vmsync/nbdproxy/spec"
 )
 
-// patience is how long a test waits for what should take moments. It is long
-// because nothing may fail for being slow.
-const patience = 2 * time.Minute
+// patience is how long a test waits for what should take moments.
+const patience = nbdtest.Patience
 
 // lab is a folder with images and NBD servers. Its path is short: unix sockets
 // have to fit into it.
@@ -43,17 +43,7 @@ type way struct {
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	for _, tool := range []string{"qemu-img", "qemu-io", "qemu-nbd"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("this test needs %s", tool)
-		}
-	}
-	dir, err := os.MkdirTemp("", "vmn")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return &lab{t: t, dir: dir}
+	return &lab{t: t, dir: nbdtest.Folder(t)}
 }
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
@@ -61,11 +51,7 @@ func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
 // run runs a program that has to succeed.
 func (l *lab) run(argv ...string) string {
 	l.t.Helper()
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
-	if err != nil {
-		l.t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
-	}
-	return string(out)
+	return nbdtest.Run(l.t, argv...)
 }
 
 // image makes a qcow2 image and runs qemu-io commands on it.
