@@ -45,9 +45,9 @@ test: build setup-lab
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x
 	$(GO) test -count=1 -timeout 20m -p 1 ./tests/...
 
-# Every fuzz target, one after the other, for FUZZTIME each. A number of runs (5000x) and
-# not a time is what tests ask for: with a time Go sometimes reports the end of it
-# ("context deadline exceeded") as a failure.
+# Every fuzz target, one after the other, for FUZZTIME each. Tests ask for a number of
+# runs (5000x), not for a time: before 1.27 Go sometimes reports a time's end as a
+# failure, "context deadline exceeded" (https://go.dev/issue/75804).
 FUZZTIME ?= 5m
 fuzz: setup-build
 	@mkdir -p bin
