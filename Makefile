@@ -43,7 +43,8 @@ test: build setup-lab
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m ./cmd/... ./internal/... ./nbdproxy/... ./replicator/...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x
-	$(GO) test -count=1 -timeout 20m -p 1 ./tests/...
+	$(GO) test -count=1 -timeout 5m -p 1 ./tests/lab/... ./tests/bench ./tests/demo
+	GO="$(GO)" tests/e2e/halves
 
 # Every fuzz target, one after the other, for FUZZTIME each. Tests ask for a number of
 # runs (5000x), not for a time: before 1.27 Go sometimes reports a time's end as a
