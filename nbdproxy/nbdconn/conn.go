@@ -60,6 +60,8 @@ type Conn struct {
 	size int64
 	stop func() bool
 
+	onePiece bool // whether reads may ask for their reply in one piece
+
 	// sock is the connection that libnbd reads and writes through a descriptor of
 	// its own: it serves for waiting and for cutting.
 	sock net.Conn
@@ -133,7 +135,31 @@ func (c *Conn) handshake(ctx context.Context, o Options) error {
 		return err
 	}
 	c.size = int64(size) // libnbd refuses sizes above 2^63-1
-	return nil
+	return c.askForOnePiece()
+}
+
+// askForOnePiece lets reads ask for their reply in one piece, if the server can do
+// that. A server that has begun to send a reply in pieces can no longer refuse the
+// request, and qemu closes the connection when it then fails to read; and qemu looks
+// up which of the pieces are holes, each time.
+func (c *Conn) askForOnePiece() error {
+	can, err := c.h.CanDf()
+	if err != nil || !can {
+		return err
+	}
+	// libnbd knows no flag for a plain read, and passes on those of a read's replies
+	// only when it is told not to check flags.
+	strict, err := c.h.GetStrictMode()
+	if err != nil {
+		return err
+	}
+	c.onePiece = true
+	return c.h.SetStrictMode(strict &^ libnbd.STRICT_FLAGS)
+}
+
+// startRead starts to fill b.
+func (c *Conn) startRead(b libnbd.AioBuffer, offset uint64, onePiece bool) (uint64, error) {
+	return c.h.AioPread(b, offset, &libnbd.AioPreadOptargs{FlagsSet: onePiece, Flags: libnbd.CMD_FLAG_DF})
 }
 
 // connect returns a connected socket for libnbd to own.

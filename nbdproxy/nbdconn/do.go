@@ -104,7 +104,7 @@ func (c *Conn) do(ops []Op, pins *runtime.Pinner) error {
 }
 
 func (c *Conn) aioRead(b libnbd.AioBuffer, off uint64) (uint64, error) {
-	return c.h.AioPread(b, off, nil)
+	return c.startRead(b, off, c.onePiece)
 }
 
 func (c *Conn) aioWrite(b libnbd.AioBuffer, off uint64) (uint64, error) {

@@ -11,8 +11,6 @@ type Features struct {
 	Trim      bool
 	Cache     bool
 	Flush     bool
-	// DontFragment: the server answers a read in one piece if asked to.
-	DontFragment bool
 }
 
 // Features asks the handle; the answers came with the handshake.
@@ -27,7 +25,7 @@ func (c *Conn) Features() (Features, error) {
 	}{
 		{&f.MultiConn, c.h.CanMultiConn}, {&f.ReadOnly, c.h.IsReadOnly},
 		{&f.Zero, c.h.CanZero}, {&f.FastZero, c.h.CanFastZero}, {&f.Trim, c.h.CanTrim},
-		{&f.Cache, c.h.CanCache}, {&f.Flush, c.h.CanFlush}, {&f.DontFragment, c.h.CanDf},
+		{&f.Cache, c.h.CanCache}, {&f.Flush, c.h.CanFlush},
 	} {
 		v, err := q.ask()
 		if err != nil {

@@ -30,19 +30,15 @@ func (s *Shared) ReadAt(p []byte, offset int64) error {
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	pin.Pin(&p[0])
-	err := s.read(p, offset, s.features.DontFragment)
-	if errors.Is(err, unix.EOVERFLOW) && s.features.DontFragment {
+	err := s.read(p, offset, s.conn.onePiece)
+	if errors.Is(err, unix.EOVERFLOW) && s.conn.onePiece {
 		err = s.read(p, offset, false) // a server may find this too long for one piece
 	}
 	return err
 }
 
-// read asks for one piece where that is possible: a server that has begun to send a
-// reply in pieces can no longer refuse the request, and qemu closes the connection
-// when it then fails to read.
 func (s *Shared) read(p []byte, offset int64, onePiece bool) error {
-	opt := libnbd.AioPreadOptargs{FlagsSet: onePiece, Flags: libnbd.CMD_FLAG_DF}
-	return s.do("read", func(h *libnbd.Libnbd) (uint64, error) { return h.AioPread(buffer(p), uint64(offset), &opt) })
+	return s.do("read", func(*libnbd.Libnbd) (uint64, error) { return s.conn.startRead(buffer(p), uint64(offset), onePiece) })
 }
 
 // WriteAt writes p to offset, under the bounds of [Shared.ReadAt].

@@ -75,15 +75,6 @@ func (s *Shared) prepare(optional []string) error {
 	if s.sizes, err = s.conn.Sizes(); err != nil {
 		return err
 	}
-	// libnbd knows no flag for a plain read, and passes on those of a read's replies
-	// only when it is told not to check flags.
-	strict, err := s.conn.h.GetStrictMode()
-	if err != nil {
-		return err
-	}
-	if err := s.conn.h.SetStrictMode(strict &^ libnbd.STRICT_FLAGS); err != nil {
-		return err
-	}
 	for _, name := range optional {
 		if s.has[name], err = s.conn.Has(name); err != nil {
 			return err
