@@ -24,7 +24,7 @@ const (
 const (
 	// A link that makes the connections wait for more than busy of the time is what
 	// holds the stream up; one that makes them wait for less than idle is not.
-	busy = 0.6
+	busy = 0.5
 	idle = 0.3
 	// gain is by how much faster than the rung below one must have been to stay: as fast
 	// would be the same for more work.

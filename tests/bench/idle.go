@@ -8,9 +8,6 @@ func idleCase(b *bench, rounds int) ([]row, error) {
 	if _, err := b.machine(); err != nil {
 		return nil, err
 	}
-	if err := b.forget("vm1"); err != nil {
-		return nil, err
-	}
 	if _, err := b.sync("vm1"); err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func (b *bench) forget(machine string) error {
 	if err := b.hostb.Machine(machine).Remove(b.ctx); err != nil {
 		return err
 	}
-	if _, err := b.hostb.Run(b.ctx, "rm", "-rf", "/var/lib/vmsync"); err != nil {
+	if _, err := b.hostb.Run(b.ctx, "rm", "-rf", "/var/lib/vmsync/"+machine); err != nil {
 		return err
 	}
 	names, err := b.hosta.Run(b.ctx, "virsh", "checkpoint-list", machine, "--name")
