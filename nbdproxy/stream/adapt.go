@@ -147,7 +147,15 @@ func (a *adapter) worse(was rung, w window) bool {
 
 // written is how many bytes w would have become at a rung whose ratio is known.
 func (a *adapter) written(r rung, w window) float64 {
-	return float64(w.wire-w.kept) + float64(w.tried)*a.ratio[r]
+	return float64(w.wire-w.kept) + float64(w.tried)*a.ratioAt(r)
+}
+
+// ratioAt is what a rung makes of a byte that looks compressible; 0 while unknown.
+func (a *adapter) ratioAt(r rung) float64 {
+	if r == rungNone {
+		return 1
+	}
+	return a.ratio[r]
 }
 
 // see remembers what w shows of its rung.
@@ -158,6 +166,8 @@ func (a *adapter) see(w window) {
 	a.ratio[a.rung] = float64(w.kept) / float64(w.tried)
 }
 
+// seeLink remembers what w shows of the link: all of what it takes if that held the
+// stream up, and more than was known if more went over it.
 func (a *adapter) seeLink(w window) {
 	rate := float64(w.wire) / w.elapsed.Seconds()
 	if w.stalled > busy || a.link.rate > 0 && rate > a.link.rate {
@@ -169,10 +179,7 @@ func (a *adapter) seeLink(w window) {
 // more at the rung below than the compressor does now.
 func (a *adapter) linkTooSlow(w window) bool {
 	below := a.rung - 1
-	if below == rungNone {
-		a.ratio[below] = 1
-	}
-	if a.link.rate == 0 || a.clock-a.link.seen > linkAge || a.ratio[below] == 0 {
+	if a.link.rate == 0 || a.clock-a.link.seen > linkAge || a.ratioAt(below) == 0 {
 		return false
 	}
 	return a.written(below, w)/a.link.rate > w.elapsed.Seconds()

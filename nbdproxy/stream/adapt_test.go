@@ -147,3 +147,41 @@ func TestAdapterIsNotMisledByContent(t *testing.T) {
 		t.Errorf("rung %d after windows in which the link never held anything up", a.rung)
 	}
 }
+
+// A compressor that just cannot fill the link is better than a link that is too slow for what
+// it leaves away. But links change.
+func TestAdapterKnowsTheLink(t *testing.T) {
+	const mib = 1 << 20
+	bound := window{elapsed: 100 * time.Millisecond, stalled: 0.8, raw: 12 * mib, wire: 12 * mib}
+	fast := window{elapsed: 100 * time.Millisecond, raw: 20 * mib, wire: 10 * mib, tried: 20 * mib, kept: 10 * mib}
+	a := adapter{rung: rungS2}.next(bound)
+	for range 30 {
+		if a = a.next(fast); a.rung != rungS2 {
+			t.Fatalf("rung %d, although the link takes 12 MiB and compressed goes through 20", a.rung)
+		}
+	}
+	for range int(linkAge/fast.elapsed) + 1 {
+		if a = a.next(fast); a.rung != rungS2 {
+			return
+		}
+	}
+	t.Error("what the link took once is believed for ever")
+}
+
+// What comes just after a step was compressed before it.
+func TestAdapterLetsAStepSettle(t *testing.T) {
+	const mib = 1 << 20
+	bound := window{elapsed: 100 * time.Millisecond, stalled: 0.8, raw: 4 * mib, wire: 4 * mib, tried: 4 * mib, kept: 4 * mib}
+	a := adapter{rung: rungNone}.next(bound)
+	if a.rung != rungS2 {
+		t.Fatalf("rung %d", a.rung)
+	}
+	for range 2 { // 8 MiB
+		if a = a.next(bound); a.rung != rungS2 {
+			t.Fatal("the step was judged by what had been compressed before it")
+		}
+	}
+	if a = a.next(bound); a.rung != rungNone {
+		t.Error("a step that brought nothing was not taken back")
+	}
+}
