@@ -33,6 +33,8 @@ type lab struct {
 	t   testing.TB
 	dir string
 	way way
+
+	servers int // that were started
 }
 
 // way is how a stream gets from serve to apply.
@@ -95,8 +97,11 @@ type server struct {
 // nbd serves an image until the test ends.
 func (l *lab) nbd(image string, args ...string) *server {
 	l.t.Helper()
-	s := &server{socket: l.path(filepath.Base(image) + fmt.Sprintf(".%d.sock", time.Now().UnixNano()%1e6))}
-	argv := slices.Concat([]string{"-t", "-e", "8", "-f", "qcow2", "-k", s.socket, "-x", "disk"}, args, []string{image})
+	l.servers++
+	s := &server{socket: l.path(fmt.Sprintf("%s.%d.sock", filepath.Base(image), l.servers))}
+	// Its socket is there before it listens; its pid file only afterwards.
+	ready := s.socket + ".pid"
+	argv := slices.Concat([]string{"-t", "-e", "8", "-f", "qcow2", "-k", s.socket, "-x", "disk", "--pid-file=" + ready}, args, []string{image})
 	s.cmd = exec.Command("qemu-nbd", argv...)
 	var log bytes.Buffer
 	s.cmd.Stderr = &log
@@ -106,7 +111,7 @@ func (l *lab) nbd(image string, args ...string) *server {
 	}
 	l.t.Cleanup(s.stop)
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(s.socket); err == nil {
+		if _, err := os.Stat(ready); err == nil {
 			return s
 		}
 		if s.cmd.Process.Signal(syscall.Signal(0)) != nil || time.Now().After(end) {
