@@ -76,7 +76,10 @@ func readDisk(e *etree.Element) Disk {
 //
 // Encryption goes because a backup reads a disk decrypted: the replica's image is
 // in the clear.
-func (d *Document) UseImage(name, path string) error {
+func (d *Document) UseImage(name, path string) error { return d.UseFile(name, path, "qcow2") }
+
+// UseFile is [Document.UseImage] for a file of any format.
+func (d *Document) UseFile(name, path, format string) error {
 	e := d.disk(name)
 	if e == nil {
 		return fmt.Errorf("domain XML has no disk %s", name)
@@ -89,7 +92,7 @@ func (d *Document) UseImage(name, path string) error {
 		driver = insertFirst(e, etree.NewElement("driver"))
 		driver.CreateAttr("name", "qemu")
 	}
-	driver.CreateAttr("type", "qcow2")
+	driver.CreateAttr("type", format)
 
 	removeAll(e, "source")
 	source := etree.NewElement("source")

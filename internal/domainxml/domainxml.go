@@ -145,6 +145,9 @@ func (d *Document) NVRAM() string {
 	return trim(e.Text())
 }
 
+// HasNVRAM says whether the domain keeps UEFI variables, in a file or elsewhere.
+func (d *Document) HasNVRAM() bool { return d.nvram() != nil }
+
 // SetNVRAM points the domain's UEFI variables at path and returns the path they
 // had. It does nothing and says false if the domain has no <nvram>.
 func (d *Document) SetNVRAM(path string) (old string, ok bool) {
@@ -165,6 +168,28 @@ func (d *Document) SetNVRAM(path string) (old string, ok bool) {
 	e.CreateAttr("type", "file")
 	e.CreateElement("source").CreateAttr("file", path)
 	return old, true
+}
+
+// RemoveNVRAM has libvirt make fresh UEFI variables, from its template, where the domain
+// has any.
+func (d *Document) RemoveNVRAM() {
+	if e := d.nvram(); e != nil {
+		remove(e)
+	}
+}
+
+// Distinguish takes out what must be another in a copy that runs beside the domain, so that
+// libvirt makes it up anew: the network cards' addresses and the generation id. Name and
+// UUID are the caller's to set.
+func (d *Document) Distinguish() {
+	if devices := child(d.root, "devices"); devices != nil {
+		for _, e := range children(devices, "interface") {
+			removeAll(e, "mac")
+		}
+	}
+	if e := child(d.root, "genid"); e != nil {
+		e.SetText("")
+	}
 }
 
 func (d *Document) nvram() *etree.Element {

@@ -9,6 +9,7 @@
 //	NAME=kill             SIGKILL to this process
 //	NAME=sleep:DURATION   sleep, e.g. sleep:1500ms
 //	NAME=wait:FILE        create FILE.hit, then block until FILE exists
+//	NAME=hold:FILE        create FILE, then block until it is gone; each time anew
 //
 // The package must never be used for anything but tests: no behaviour of a release
 // may depend on it.

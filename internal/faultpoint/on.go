@@ -40,7 +40,7 @@ func Hit(name string) {
 
 // action is what to do at a point.
 type action struct {
-	verb string // "kill", "sleep" or "wait"
+	verb string // "kill", "sleep", "wait" or "hold"
 	d    time.Duration
 	file string
 }
@@ -59,14 +59,15 @@ func find(orders, name string) (found action, ok bool, err error) {
 			if a.d, err = time.ParseDuration(argument); err != nil {
 				return action{}, false, fmt.Errorf("order %q: %w", order, err)
 			}
-		case "wait":
+		case "wait", "hold":
 			a.file = argument
+			hasAction = hasAction && argument != ""
 		default:
 			hasAction = false
 		}
-		if !hasAction || point == "" || verb == "wait" && argument == "" {
+		if !hasAction || point == "" {
 			return action{}, false, fmt.Errorf(
-				"order %q: want NAME=kill, NAME=sleep:DURATION or NAME=wait:FILE", order)
+				"order %q: want NAME=kill, NAME=sleep:DURATION, NAME=wait:FILE or NAME=hold:FILE", order)
 		}
 		if point == name && !ok {
 			found, ok = a, true
@@ -88,14 +89,26 @@ func (a action) run() error {
 		if err := os.WriteFile(a.file+".hit", nil, 0o600); err != nil {
 			return err
 		}
-		for {
-			if _, err := os.Stat(a.file); err == nil {
-				return nil
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			time.Sleep(10 * time.Millisecond)
+		return await(a.file, true)
+	case "hold":
+		if err := os.WriteFile(a.file, nil, 0o600); err != nil {
+			return err
 		}
+		return await(a.file, false)
 	}
 	return nil
+}
+
+// await blocks until a file exists, or does not.
+func await(file string, exists bool) error {
+	for {
+		_, err := os.Stat(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if exists == (err == nil) {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }

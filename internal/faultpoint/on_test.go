@@ -48,7 +48,7 @@ func TestPointsWithoutOrderDoNothing(t *testing.T) {
 }
 
 func TestBadOrderIsNotIgnored(t *testing.T) {
-	for _, orders := range []string{"here", "here=", "here=explode", "here=sleep:soon", "here=wait:", "=kill", "x=no"} {
+	for _, orders := range []string{"here", "here=", "here=explode", "here=sleep:soon", "here=wait:", "here=hold:", "=kill", "x=no"} {
 		if err := helper(t, orders).Run(); err == nil {
 			t.Errorf("%q was accepted", orders)
 		}
@@ -92,5 +92,29 @@ func TestWaitTellsThatItWaitsAndWaits(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestHoldHoldsEachTime(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "held")
+	t.Setenv(envVariable, "here=hold:"+file)
+	for range 2 {
+		passed := make(chan struct{})
+		go func() { Hit("here"); close(passed) }()
+		for {
+			if _, err := os.Stat(file); err == nil {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		select {
+		case <-passed:
+			t.Fatal("did not hold")
+		case <-time.After(50 * time.Millisecond):
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		<-passed
 	}
 }

@@ -3,6 +3,7 @@ package libvirt
 import (
 	"encoding/xml"
 	"fmt"
+	"time"
 )
 
 // Backup is a pull backup: what to begin, or what runs.
@@ -110,6 +111,7 @@ type checkpointXML struct {
 	XMLName     xml.Name            `xml:"domaincheckpoint"`
 	Name        string              `xml:"name"`
 	Description string              `xml:"description,omitempty"`
+	Created     int64               `xml:"creationTime,omitempty"` // seconds since 1970
 	Disks       []checkpointDiskXML `xml:"disks>disk"`
 }
 
@@ -119,8 +121,15 @@ type checkpointDiskXML struct {
 }
 
 // XML returns what BeginBackup takes.
-func (c *Checkpoint) XML() (string, error) {
+func (c *Checkpoint) XML() (string, error) { return c.xml(time.Time{}) }
+
+// xml is XML with the time of the checkpoint's making, if it is not zero. Libvirt
+// sets that by itself, but not for a checkpoint that it is to know again.
+func (c *Checkpoint) xml(created time.Time) (string, error) {
 	out := checkpointXML{Name: c.Name, Description: c.Description}
+	if !created.IsZero() {
+		out.Created = created.Unix()
+	}
 	for _, name := range c.Disks {
 		out.Disks = append(out.Disks, checkpointDiskXML{name, "bitmap"})
 	}

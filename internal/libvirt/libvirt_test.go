@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	lv "libvirt.org/go/libvirt"
@@ -73,6 +74,40 @@ func TestCheckpointXMLNamesEveryDisk(t *testing.T) {
 	}
 	if !strings.Contains(got, `<disk name="sda" checkpoint="no">`) {
 		t.Error(got)
+	}
+}
+
+func TestCheckpointToBeKnownAgainSaysWhenItWasMade(t *testing.T) {
+	c := Checkpoint{Name: "vmsync-0a1b2c3d-1", Disks: []string{"vda"}}
+	got, err := c.xml(time.Unix(1795288848, 5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Without it libvirt says "missing creationTime from existing checkpoint".
+	if !strings.Contains(got, "<creationTime>1795288848</creationTime>") {
+		t.Error(got)
+	}
+	if plain, err := c.XML(); err != nil || strings.Contains(plain, "creationTime") {
+		t.Errorf("%v\n%s", err, plain)
+	}
+}
+
+func TestImagesOfACheckpointAreRead(t *testing.T) {
+	got, err := parseCheckpointImages(`<domaincheckpoint><name>c</name><disks><disk name='vda' checkpoint='bitmap'/></disks>
+	  <domain type='kvm'><devices>
+	    <disk type='file' device='disk'><source file='/a b'/><target dev='vda'/></disk>
+	    <disk type='block' device='disk'><source dev='/dev/b'/><target dev='vdb'/></disk>
+	    <disk type='network' device='disk'><source protocol='nbd' name='x'/><target dev='vdc'/></disk>
+	    <disk type='file' device='cdrom'><target dev='sda'/></disk>
+	  </devices></domain></domaincheckpoint>`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"vda": "/a b", "vdb": "/dev/b"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := parseCheckpointImages("<domaincheckpoint><name>c</name></domaincheckpoint>"); err != nil || len(got) > 0 {
+		t.Errorf("without a domain: %v, %v", got, err)
 	}
 }
 
