@@ -125,6 +125,33 @@ func (h *Host) Run(ctx context.Context, argv ...string) (string, error) {
 // Pids lists the host's processes whose command line contains match, by their
 // pids in the host. The arguments are joined by spaces for the comparison.
 func (h *Host) Pids(ctx context.Context, match string) ([]int, error) {
+	outer, err := h.outerPids(match)
+	var pids []int
+	for _, pid := range outer {
+		if inner := innerPid(pid); inner > 0 {
+			pids = append(pids, inner)
+		}
+	}
+	return pids, errors.Join(err, ctx.Err())
+}
+
+// SignalAll sends a signal to the host's processes whose command line contains match,
+// at once: it starts no program for it. It returns how many there were.
+func (h *Host) SignalAll(match string, sig syscall.Signal) (int, error) {
+	pids, err := h.outerPids(match)
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return 0, fmt.Errorf("send %v to process %d of host %s: %w", sig, pid, h.name, err)
+		}
+	}
+	return len(pids), nil
+}
+
+// outerPids lists processes as [Host.Pids] does, by their pids on the machine.
+func (h *Host) outerPids(match string) ([]int, error) {
 	leader, err := h.leader()
 	if err != nil {
 		return nil, err
@@ -147,14 +174,11 @@ func (h *Host) Pids(ctx context.Context, match string) ([]int, error) {
 			continue
 		}
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if !strings.Contains(string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})), match) {
-			continue
-		}
-		if inner := innerPid(pid); inner > 0 {
-			pids = append(pids, inner)
+		if strings.Contains(string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})), match) {
+			pids = append(pids, pid)
 		}
 	}
-	return pids, ctx.Err()
+	return pids, nil
 }
 
 // innerPid is a process's pid in its own pid namespace, 0 if it is gone.

@@ -103,19 +103,25 @@ func (h *Host) Fill(dir string, leave int64) error {
 	if err := h.Unfill(dir); err != nil {
 		return err
 	}
-	if err := unix.Statfs(p, &st); err != nil {
-		return err
-	}
-	take := int64(st.Bavail)*st.Bsize - leave
-	if take <= 0 {
-		return nil
-	}
 	f, err := os.Create(filepath.Join(p, fillName))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, take); err != nil {
+	for range 100 {
+		if err = unix.Statfs(p, &st); err != nil {
+			break
+		}
+		take := int64(st.Bavail)*st.Bsize - leave
+		if take <= 0 {
+			return nil
+		}
+		// Others write meanwhile: what was free is not any more.
+		if err = unix.Fallocate(int(f.Fd()), 0, 0, take); !errors.Is(err, unix.ENOSPC) {
+			break
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("fill %s in host %s: %w", dir, h.name, err)
 	}
 	return nil

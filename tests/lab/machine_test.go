@@ -244,3 +244,17 @@ func TestXMLHookChangesTheDomain(t *testing.T) {
 		}
 	}
 }
+
+func TestABatchOfWritesIsAsManySingleOnes(t *testing.T) {
+	m := create(t, host(t, "hosta"), lab.MachineSpec{Name: "batch", Disks: []lab.DiskSpec{{Target: "vda", Size: 64 << 20}, {Target: "sda", Size: 64 << 20}}})
+	said, err := m.QemuIOBatch(t.Context(), []lab.DiskCommand{{"vda", "write -P 7 512 1k"}, {"sda", "write -z 1M 64k"}, {"vda", "read -P 7 512 1k"}, {"sda", "flush"}})
+	if err != nil || len(said) != 4 || !strings.Contains(said[0], "wrote 1024/1024 bytes at offset 512") || !strings.Contains(said[1], "wrote 65536/65536 bytes at offset 1048576") {
+		t.Fatalf("%v, %q", err, said)
+	}
+	if _, err = m.QemuIOBatch(t.Context(), []lab.DiskCommand{{"vda", "read -P 8 512 1k"}, {"vda", "flush"}}); err == nil {
+		t.Error("a wrong pattern is no failure")
+	}
+	if _, err = m.QemuIOBatch(t.Context(), []lab.DiskCommand{{"vdz", "flush"}}); err == nil {
+		t.Error("a disk that is not there is no failure")
+	}
+}

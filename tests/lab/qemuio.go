@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -43,12 +42,20 @@ func (m *Machine) QemuIO(ctx context.Context, target, command string) (string, e
 	if err != nil {
 		return "", fmt.Errorf("qemu-io %q on disk %s of machine %s: %w", command, target, m.name, err)
 	}
-	for _, bad := range []string{"failed", "not found", "nvalid", "usage", "error", "not parseable"} {
-		if strings.Contains(out, bad) {
-			return out, fmt.Errorf("qemu-io %q on disk %s of machine %s: %s", command, target, m.name, out)
-		}
+	if err := complaint(out); err != nil {
+		return out, fmt.Errorf("qemu-io %q on disk %s of machine %s: %w", command, target, m.name, err)
 	}
 	return out, nil
+}
+
+// complaint is what qemu-io printed, as an error if it tells of a failure.
+func complaint(out string) error {
+	for _, bad := range []string{"failed", "not found", "nvalid", "usage", "error", "not parseable"} {
+		if strings.Contains(out, bad) {
+			return errors.New(out)
+		}
+	}
+	return nil
 }
 
 // waitLog returns what the log says between offset and the line mark.
@@ -76,31 +83,11 @@ func waitLog(ctx context.Context, path string, offset int64, mark string) (strin
 
 // qdev is the path in qemu's object tree of the device behind a disk.
 func (m *Machine) qdev(ctx context.Context, target string) (string, error) {
-	d, err := m.disk(ctx, target)
-	if err != nil {
-		return "", err
+	devices, err := m.qdevs(ctx)
+	if err == nil && devices[target] == "" {
+		err = fmt.Errorf("machine %s has no disk %s", m.name, target)
 	}
-	if d.Alias.Name == "" {
-		return "", fmt.Errorf("disk %s of machine %s has no device: the machine is shut off", target, m.name)
-	}
-	out, err := m.host.virsh(ctx, "qemu-monitor-command", "--domain", m.name, `{"execute":"query-block"}`)
-	if err != nil {
-		return "", err
-	}
-	var reply struct {
-		Return []struct{ Qdev string }
-	}
-	if err := json.Unmarshal([]byte(out), &reply); err != nil {
-		return "", fmt.Errorf("query-block of machine %s: %w", m.name, err)
-	}
-	for _, b := range reply.Return {
-		for part := range strings.SplitSeq(b.Qdev, "/") {
-			if part == d.Alias.Name {
-				return b.Qdev, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("qemu has no device %s for disk %s of machine %s", d.Alias.Name, target, m.name)
+	return devices[target], err
 }
 
 // Fill kinds of [Machine.Dirty] that are not patterns.
