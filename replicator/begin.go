@@ -12,7 +12,7 @@ import (
 
 // beginRequest asks the source for what the plan says.
 func beginRequest(p *Plan, compress string) BeginRequest {
-	req := BeginRequest{Checkpoint: p.Checkpoint, Parent: p.Parent, Forget: p.Forget, Compress: compress}
+	req := BeginRequest{Checkpoint: p.Checkpoint, Parent: p.Parent, Adopt: p.Adopt, Forget: p.Forget, Compress: compress}
 	for _, d := range p.Disks {
 		b := BeginDisk{Name: d.Name}
 		if d.Incremental {
@@ -27,12 +27,22 @@ func beginRequest(p *Plan, compress string) BeginRequest {
 // so that whole disks are to be sent, and tells why.
 func parentUnusable(out event.Sink, p *Plan, err error) (why string, unusable bool) {
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Kind != KindCheckpointInconsistent || p.Kind() == event.KindFull {
+	if !ok || e.Kind != KindCheckpointInconsistent || p.Parent == "" {
 		return "", false
 	}
 	why = fmt.Sprintf("the dirty bitmaps of checkpoint %s are gone or damaged (qemu was killed, or the image was replaced)", p.Parent)
-	out.Emit(event.Warning{Message: why + "; sending whole disks", Disk: e.Disk})
+	out.Emit(event.Warning{Message: why + "; comparing whole disks", Disk: e.Disk})
 	return why, true
+}
+
+// tellBegun tells what the state will lack.
+func tellBegun(out event.Sink, b *Begun) {
+	if b.Warning != "" {
+		out.Emit(event.Warning{Message: b.Warning})
+	}
+	for _, w := range b.Warnings {
+		out.Emit(event.Warning{Message: w})
+	}
 }
 
 // sameDisks checks that what the source exports is what the plan says.
@@ -59,8 +69,8 @@ func leftOutNames(p *Plan) []string {
 func sumUp(s *event.Summary, p *Plan, sent *StreamResult) {
 	for _, d := range sent.Disks {
 		kind := event.KindFull
-		if slices.ContainsFunc(p.Disks, func(p PlanDisk) bool { return p.Name == d.Name && p.Incremental }) {
-			kind = event.KindIncremental
+		if i := slices.IndexFunc(p.Disks, func(p PlanDisk) bool { return p.Name == d.Name }); i >= 0 {
+			kind = p.Disks[i].Kind()
 		}
 		s.Disks = append(s.Disks, event.DiskSummary{Disk: d.Name, Kind: kind, ChangedBytes: d.DataBytes + d.ZeroBytes, ZeroBytes: d.ZeroBytes})
 		s.ChangedBytes += d.DataBytes + d.ZeroBytes
@@ -85,8 +95,11 @@ func tellLeftOut(out event.Sink, p *Plan) {
 
 func tellFull(out event.Sink, p *Plan) {
 	for _, d := range p.Disks {
-		if !d.Incremental {
+		switch d.Kind() {
+		case event.KindFull:
 			out.Emit(event.Notice{Message: fmt.Sprintf("disk %s: full copy (%s)", d.Name, d.Reason)})
+		case event.KindResync:
+			out.Emit(event.Notice{Message: fmt.Sprintf("disk %s: compared block by block (%s)", d.Name, d.Reason)})
 		}
 	}
 }

@@ -39,6 +39,10 @@ func DecideReceive(in *Incoming, dst *TargetView) (*PrepareRequest, error) {
 		return refuse(KindParentMissing, "", "receive the streams in the order they were sent; what fits the head: "+nextSend(in.Domain, head),
 			"the stream builds on %s, and the replica's head is %s", in.Parent, head.Checkpoint)
 	}
+	if head.Damaged != "" && in.Parent != "" {
+		return refuse(KindDamaged, "", "send whole disks: "+nextSend(in.Domain, head)+" --full",
+			"the stream builds on %s, and what the store holds of it is damaged: %s", in.Parent, head.Damaged)
+	}
 	for _, d := range in.Disks {
 		held := slices.IndexFunc(head.Disks, func(h HeadDisk) bool { return h.Name == d.Name })
 		switch {

@@ -67,7 +67,7 @@ func TestHeaderThatDescribesNoStateIsRefused(t *testing.T) {
 
 func TestDecideReceive(t *testing.T) {
 	both := func(incremental bool) []PrepareDisk {
-		return []PrepareDisk{{"vda", gib, incremental}, {"vdb", 2 * gib, incremental}}
+		return []PrepareDisk{{Name: "vda", Size: gib, Incremental: incremental}, {Name: "vdb", Size: 2 * gib, Incremental: incremental}}
 	}
 	for _, c := range []struct {
 		name string
@@ -94,7 +94,7 @@ func TestDecideReceive(t *testing.T) {
 			name: "new and resized disks in full beside incremental ones", dst: targetView(func(v *TargetView) { v.Head.Disks = []HeadDisk{{"vda", gib}} }),
 			in: incoming(t, func(h *stream.Header) { h.Disks[1].Incremental = false }),
 			want: PrepareRequest{Generation: 5, Domain: "vm1", Checkpoint: name(5), Parent: name(4),
-				Disks: []PrepareDisk{{"vda", gib, true}, {"vdb", 2 * gib, false}}},
+				Disks: []PrepareDisk{{Name: "vda", Size: gib, Incremental: true}, {Name: "vdb", Size: 2 * gib}}},
 		}, {
 			name: "disk that was unplugged", dst: targetView(), in: incoming(t, func(h *stream.Header) { h.Disks = h.Disks[:1] }),
 			want: PrepareRequest{Generation: 5, Domain: "vm1", Checkpoint: name(5), Parent: name(4), Disks: both(true)[:1]},

@@ -26,9 +26,9 @@ func DecideSend(src *SourceView, newPair, since string, opts Options) (*Plan, er
 		return nil, err
 	}
 	if base == nil {
-		plan := newPlan(newPair, 0, ownCheckpoints(src.Checkpoints, newPair))
+		plan := newPlan(newPair, 0, ownCheckpoints(slices.Concat(src.Checkpoints, src.Orphans), newPair))
 		plan.LeftOut = leftOut
-		plan.addDisks(fit, nil, nil, "it begins a replica")
+		plan.addDisks(fit, nil, nil, opts, "it begins a replica")
 		return plan, nil
 	}
 	pair, generation, _ := ParseCheckpointName(base.Name)
@@ -40,10 +40,13 @@ func DecideSend(src *SourceView, newPair, since string, opts Options) (*Plan, er
 	}
 	own := ownCheckpoints(src.Checkpoints, pair)
 	parent, whyFull := chooseParent(own, head, opts)
-	plan := newPlan(pair, generation, own)
+	all := slices.Concat(own, ownCheckpoints(src.Orphans, pair))
+	plan := newPlan(pair, generation, all)
 	plan.LeftOut = leftOut
-	plan.addDisks(fit, parent, head, whyFull)
-	for _, c := range own {
+	plan.addDisks(fit, parent, head, opts, whyFull)
+	plan = plan.withoutCompare()
+	plan.adoptParent(own)
+	for _, c := range all {
 		if c.Generation < generation {
 			plan.Drop = append(plan.Drop, c.Name)
 		}
@@ -58,7 +61,7 @@ func chooseBase(src *SourceView, since string, opts Options) (*SourceCheckpoint,
 	}
 	var all []string
 	var found []SourceCheckpoint
-	for _, c := range src.Checkpoints {
+	for _, c := range slices.Concat(src.Checkpoints, src.Orphans) {
 		if _, _, ok := ParseCheckpointName(c.Name); !ok {
 			continue
 		}
@@ -115,4 +118,12 @@ func checkpointNames(cs []SourceCheckpoint) []string {
 		names[i] = c.Name
 	}
 	return names
+}
+
+// withoutCompare sends in full what a sync would compare: there is nobody to compare with.
+func (p *Plan) withoutCompare() *Plan {
+	for i := range p.Disks {
+		p.Disks[i].Resync = false
+	}
+	return p
 }

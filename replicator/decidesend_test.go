@@ -63,6 +63,13 @@ func TestDecideSend(t *testing.T) {
 			want: Plan{Generation: 8, Checkpoint: name(8), LeftOut: cdrom,
 				Disks: []PlanDisk{full("vda", gib, "asked for"), full("vdb", 2*gib, "asked for")}},
 		}, {
+			name: "checkpoint that libvirt has lost is adopted, and what is older goes", since: name(3), kind: "incremental",
+			src: sourceView(noCheckpoints, func(v *SourceView) {
+				v.Orphans = []SourceCheckpoint{{name(2), 2, both}, {name(3), 3, both}, {CheckpointName(other, 1), 1, both}}
+			}),
+			want: Plan{Generation: 4, Checkpoint: name(4), Parent: name(3), Adopt: []string{name(3)}, Drop: []string{name(2)}, LeftOut: cdrom,
+				Disks: []PlanDisk{incr("vda", gib), incr("vdb", 2*gib)}},
+		}, {
 			name: "chosen disks", src: sourceView(noCheckpoints), opts: Options{Exclude: []string{"vdb"}}, kind: "full",
 			want: Plan{Generation: 1, Checkpoint: CheckpointName(fresh, 1), LeftOut: append([]LeftOut{{Name: "vdb", Reason: "not chosen"}}, cdrom...),
 				Disks: begins[:1]},

@@ -14,12 +14,21 @@ type SourceEnd interface {
 	// leftovers of dead runs: backup jobs that vmsync began, scratch files, guests
 	// left frozen; it names them in SourceView.Cleaned. It never touches another
 	// program's job or checkpoint. A lock that is held gives an error of KindBusy.
+	// A look that is ReadOnly takes no lock that is held and ends nothing.
 	Inspect(ctx context.Context, req InspectRequest) (*SourceView, error)
+	// TakeKnown gets a part of what the target holds of a disk. All parts come before
+	// Begin, those of a disk in order.
+	TakeKnown(ctx context.Context, part KnownPart) error
 	// Begin freezes the guest, begins checkpoint and pull backup in one libvirt
 	// call, thaws, and starts the data plane on the export.
 	Begin(ctx context.Context, req BeginRequest) (*Begun, error)
-	// Wait returns when the stream has been handed over in full.
+	// Wait returns when the stream has been handed over in full, or with HashOnly when
+	// all has been read.
 	Wait(ctx context.Context, progress func(Progress)) (*StreamResult, error)
+	// Hashed returns the next part of the index of what a disk held when the parent's
+	// checkpoint was made, after a Begin with HashOnly and its Wait. Blocks that have
+	// changed since have the hash [ChangedSince]; absent ones are zeros.
+	Hashed(ctx context.Context, req KnownRequest) (*KnownPart, error)
 	// Finish ends the backup job, then deletes the checkpoints named in drop. Call
 	// it only when the target has durably accepted the state.
 	Finish(ctx context.Context, drop []string) error
@@ -38,20 +47,24 @@ type SourceEnd interface {
 type TargetEnd interface {
 	// Open takes the run's lock on the replica's folder, completes or removes what
 	// dead runs left, and tells what the store holds. It refuses a replica that runs
-	// or was run. A lock that is held gives an error of KindBusy.
+	// or was run. A lock that is held gives an error of KindBusy. A look that is ReadOnly
+	// does none of that.
 	Open(ctx context.Context, req OpenRequest) (*TargetView, error)
 	// Prepare makes empty overlays or images and starts the data plane on them.
 	// Nothing that the manifest lists is touched. Called again, it first drops what
 	// the earlier call made.
 	Prepare(ctx context.Context, req PrepareRequest) (*Prepared, error)
+	// Known returns the next part of the index of a disk in Prepared.Known.
+	Known(ctx context.Context, req KnownRequest) (*KnownPart, error)
 	// Wait returns when the stream has been received, applied, flushed and checked
 	// against its digests.
 	Wait(ctx context.Context, progress func(Progress)) (*StreamResult, error)
 	// Commit makes the received state durable and visible, all disks at once.
 	Commit(ctx context.Context, req CommitRequest) (*Committed, error)
 	// Settle does what is left to do on the target once a state is durable: it points
-	// the domain at it and merges the overlays that are no longer needed. What it
-	// could not do is done by the next run.
+	// the domain at it, takes the states off the list that the policy does not keep, and
+	// merges the overlays that are no longer needed. What it could not do is done by the
+	// next run.
 	Settle(ctx context.Context) (*Settled, error)
 	// Close ends everything the run began and has not committed and releases the
 	// lock. A folder that Open made goes too, unless a source may know its pair.
@@ -61,6 +74,9 @@ type TargetEnd interface {
 // InspectRequest asks for the source's view of a domain.
 type InspectRequest struct {
 	Domain string `json:"domain"` // name or UUID
+	// ReadOnly asks for a look that changes nothing and waits for nobody: leftovers are
+	// named, not ended, and a lock that is held is no error. Only Close may follow.
+	ReadOnly bool `json:"read_only,omitempty"`
 }
 
 // SourceDisk is a disk of the source domain, whether it can be replicated or not.
@@ -84,6 +100,12 @@ type SourceCheckpoint struct {
 }
 
 // SourceView is what the source looks like before anything is begun.
+//
+// Orphans are bitmaps of vmsync's names, of all pairs, whose checkpoint libvirt does
+// not know any more. Those of the pair that is replicated may serve as a parent
+// ([BeginRequest] Adopt) or be deleted (Forget); another pair's are its own to judge.
+// The list may lack some: what was made since the domain started is in qemu's memory
+// only.
 type SourceView struct {
 	Name        string             `json:"name"`
 	UUID        string             `json:"uuid"`
@@ -92,10 +114,16 @@ type SourceView struct {
 	State       string             `json:"state"`   // in words, for messages
 	Disks       []SourceDisk       `json:"disks"`
 	Checkpoints []SourceCheckpoint `json:"checkpoints"` // vmsync's, of all pairs
+	Orphans     []SourceCheckpoint `json:"orphans,omitempty"`
 	// BusyWith names a job of somebody else that excludes a backup now ("migration",
 	// "backup", …); empty when there is none.
 	BusyWith string   `json:"busy_with,omitempty"`
 	Cleaned  []string `json:"cleaned,omitempty"` // leftovers ended, in words
+	// Leftovers are what the next run would end, in words, and HeldBy says who holds the
+	// lock; only of a look that is ReadOnly. While somebody holds it there are no
+	// leftovers: what is there is in use.
+	Leftovers []string `json:"leftovers,omitempty"`
+	HeldBy    string   `json:"held_by,omitempty"`
 	// Certificate is what the sender of the stream will prove itself with on a direct
 	// connection, in PEM. It is made for this run.
 	Certificate string `json:"certificate"`
@@ -110,6 +138,10 @@ type BeginDisk struct {
 	Name string `json:"name"`
 	// Parent is the checkpoint to be incremental to; empty for the whole disk.
 	Parent string `json:"parent,omitempty"`
+	// Known says that TakeKnown got what the target holds of it: only what is different
+	// is sent. KnownPart is set where blocks that it does not tell of are not zeros.
+	Known     bool `json:"known,omitempty"`
+	KnownPart bool `json:"known_part,omitempty"`
 }
 
 // BeginRequest asks the source to begin.
@@ -117,8 +149,13 @@ type BeginRequest struct {
 	Checkpoint string      `json:"checkpoint"`
 	Parent     string      `json:"parent,omitempty"`
 	Disks      []BeginDisk `json:"disks"`
+	// Adopt names checkpoints of this pair to build on which libvirt does not know and
+	// whose bitmaps may still be there: libvirt is told of them again. Where that fails
+	// the error is of KindCheckpointInconsistent, as with any parent that is unusable.
+	Adopt []string `json:"adopt,omitempty"`
 	// Forget names checkpoints of this pair that no longer serve: they are deleted
 	// before the backup begins (plainly, or their metadata where the bitmap is gone).
+	// Orphans may be among them.
 	Forget   []string `json:"forget,omitempty"`
 	Compress string   `json:"compress,omitempty"`
 	Rate     int64    `json:"rate,omitempty"`  // bytes of stream per second; 0 is no limit
@@ -128,6 +165,10 @@ type BeginRequest struct {
 	// Describe, if not nil, has the stream describe its state, so that it can be
 	// received without the source (see [StreamState]).
 	Describe *Describe `json:"describe,omitempty"`
+	// HashOnly asks for hashes of the disks and no stream. Nothing is frozen and no
+	// checkpoint is made: Checkpoint is a name of the pair that nothing bears and
+	// nothing will, by which the job is known. Every disk needs the parent.
+	HashOnly bool `json:"hash_only,omitempty"`
 }
 
 // Describe is what the controller knows of a state that a stream is to describe.
@@ -147,12 +188,22 @@ const (
 
 // Begun is a backup that is open on the source.
 type Begun struct {
-	Time        time.Time     `json:"time"` // the checkpoint's instant by the source's clock
-	Consistency Consistency   `json:"consistency"`
-	Warning     string        `json:"warning,omitempty"` // why the consistency is less than filesystem
-	Frozen      time.Duration `json:"frozen"`            // how long the guest was frozen
-	DomainXML   string        `json:"domain_xml"`        // inactive, migratable, with secrets
-	Disks       []BegunDisk   `json:"disks"`
+	Time        time.Time   `json:"time"` // the checkpoint's instant by the source's clock
+	Consistency Consistency `json:"consistency"`
+	Warning     string      `json:"warning,omitempty"` // why the consistency is less than filesystem
+	// Warnings are about what is not part of the state although the machine has it.
+	Warnings []string `json:"warnings,omitempty"`
+	// NVRAM is the file with the UEFI variables, as it is, be it raw or qcow2, read right
+	// after the checkpoint; empty if the domain has none or it could not be read. At most
+	// MaxNVRAM bytes.
+	NVRAM Packed `json:"nvram,omitempty"`
+	// TPM is the state of the emulated TPM, a tar archive of regular files named
+	// "tpm2/…" or "tpm1.2/…" as in libvirt's folder for the domain; empty if the domain
+	// has none or it could not be read. At most MaxTPM bytes of files.
+	TPM       Packed        `json:"tpm,omitempty"`
+	Frozen    time.Duration `json:"frozen"`     // how long the guest was frozen
+	DomainXML string        `json:"domain_xml"` // inactive, migratable, with secrets
+	Disks     []BegunDisk   `json:"disks"`
 	// Direct says that the stream goes from host to host; otherwise NotDirect says
 	// why not, if it was tried, and Socket is the unix socket on the source that
 	// offers it.
@@ -177,6 +228,15 @@ type DiskResult struct {
 	DataBytes int64  `json:"data_bytes"`
 	ZeroBytes int64  `json:"zero_bytes"`
 	Digest    string `json:"digest"`
+	// Content is the digest of the disk's content where the end has computed it: nothing
+	// that the ends have to agree on.
+	Content string `json:"content,omitempty"`
+}
+
+// SameStream tells whether both ends saw the same of the stream.
+func (r DiskResult) SameStream(o DiskResult) bool {
+	r.Content, o.Content = "", ""
+	return r == o
 }
 
 // StreamResult sums up a finished stream as one end saw it.
@@ -189,6 +249,9 @@ type StreamResult struct {
 type OpenRequest struct {
 	Store        string `json:"store"`         // absolute path
 	TargetDomain string `json:"target_domain"` // name of the replica and of its folder
+	// ReadOnly asks for a look that changes nothing and waits for nobody: what a run would
+	// refuse is told (TargetView.Look), not refused. Only Close may follow.
+	ReadOnly bool `json:"read_only,omitempty"`
 }
 
 // HeadDisk is one disk of the store's head.
@@ -203,6 +266,11 @@ type Head struct {
 	Checkpoint string     `json:"checkpoint"`
 	Time       time.Time  `json:"time"`
 	Disks      []HeadDisk `json:"disks"`
+	// Images has, by disk, the path that its image had on the source, as far as the
+	// domain's definition at the head tells.
+	Images map[string]string `json:"images,omitempty"`
+	// Damaged says what is wrong with the head, if anything is known to be.
+	Damaged string `json:"damaged,omitempty"`
 }
 
 // TargetView is what the target looks like before anything is begun.
@@ -218,6 +286,35 @@ type TargetView struct {
 	ReachedAt string   `json:"reached_at,omitempty"`
 	Cleaned   []string `json:"cleaned,omitempty"`
 	Warnings  []string `json:"warnings,omitempty"`
+	// Look is what only a look that is ReadOnly tells.
+	Look *TargetLook `json:"look,omitempty"`
+}
+
+// TargetLook is a replica as somebody sees it who only looks. Lists are in words, for
+// people.
+type TargetLook struct {
+	// Exists is set when the store has a replica of the name, with a manifest that can be
+	// read; without it only Folder, Free and Refused are set.
+	Exists bool   `json:"exists"`
+	Source string `json:"source"` // host of the source, as the user named it
+	Role   string `json:"role"`
+	Keep   string `json:"keep"` // retention policy
+	States int    `json:"states"`
+	// Domain is the state of the replica's domain; empty where it is not defined.
+	Domain string `json:"domain,omitempty"`
+	// InUse is set while a run holds the lock. There are no leftovers then: what is
+	// there is at work.
+	InUse bool `json:"in_use,omitempty"`
+	// Leftovers are what the next run completes or removes.
+	Leftovers []string `json:"leftovers,omitempty"`
+	// Staged are disks of which a run that did not end has received something.
+	Staged  []string `json:"staged,omitempty"`
+	Damaged []string `json:"damaged,omitempty"` // states, and what is wrong with them
+	Pinned  []string `json:"pinned,omitempty"`  // states, and who uses them
+	// Refused is why the next run would refuse, all reasons.
+	Refused   []*Error `json:"refused,omitempty"`
+	Allocated int64    `json:"allocated"` // bytes on disk that the images take
+	Free      int64    `json:"free"`      // bytes free on the store's file system
 }
 
 // PrepareDisk is one disk to receive.
@@ -225,6 +322,9 @@ type PrepareDisk struct {
 	Name        string `json:"name"`
 	Size        int64  `json:"size"`
 	Incremental bool   `json:"incremental"`
+	// Resync has the disk built on the head's, although nobody knows what changed: the
+	// target tells what it holds (see TargetEnd.Known), and gets what is different.
+	Resync bool `json:"resync,omitempty"`
 }
 
 // PrepareRequest asks the target for somewhere to write.
@@ -237,7 +337,11 @@ type PrepareRequest struct {
 	// Adopt has a replica without states take over the checkpoint's pair, until the
 	// end is closed without a state.
 	Adopt bool `json:"adopt,omitempty"`
-	Lanes int  `json:"lanes,omitempty"` // connections for the stream; 0 is 1
+	// Resume lets the target go on with what an earlier run did not bring to its end.
+	// It tells what it holds of such disks, too. What this run does not bring to its end
+	// is kept for the next.
+	Resume bool `json:"resume,omitempty"`
+	Lanes  int  `json:"lanes,omitempty"` // connections for the stream; 0 is 1
 	// Direct asks the target to listen for the source as well.
 	Direct *ListenDirect `json:"direct,omitempty"`
 }
@@ -261,6 +365,34 @@ type Prepared struct {
 	// NotDirect says why.
 	Direct    *DirectTarget `json:"direct,omitempty"`
 	NotDirect string        `json:"not_direct,omitempty"`
+	// Known are the disks of which the source is to learn what the target holds.
+	Known []KnownDisk `json:"known,omitempty"`
+}
+
+// KnownDisk is a disk of which the target holds something already: it has a block index
+// of it (docs/INDEX.md).
+type KnownDisk struct {
+	Name string `json:"name"`
+	// Partial says that of blocks which are not in the index nothing is known;
+	// otherwise they are zeros.
+	Partial bool `json:"partial,omitempty"`
+	// Resumed says that this is what an earlier run has received.
+	Resumed bool `json:"resumed,omitempty"`
+}
+
+// KnownRequest asks for a part of such an index.
+type KnownRequest struct {
+	Disk   string `json:"disk"`
+	Offset int64  `json:"offset"` // bytes; where the last part ended
+}
+
+// KnownPart is a part of an index's file. What lies between the parts is zeros.
+type KnownPart struct {
+	Disk   string `json:"disk"`
+	Offset int64  `json:"offset"` // bytes from the beginning of the file
+	Data   []byte `json:"data"`
+	Size   int64  `json:"size"` // of the whole file
+	Next   int64  `json:"next"` // where to ask on; Size when this was the last part
 }
 
 // CommitRequest asks the target to make the received state its head.
@@ -276,6 +408,10 @@ type CommitRequest struct {
 	Disks        []DiskResult  `json:"disks"`
 	// LeftOut names the source's disks that are not part of the replica.
 	LeftOut []string `json:"left_out,omitempty"`
+	// Keep is the retention policy from now on; empty leaves it as it is.
+	Keep  string `json:"keep,omitempty"`
+	NVRAM Packed `json:"nvram,omitempty"` // see [Begun]
+	TPM   Packed `json:"tpm,omitempty"`   // see [Begun]
 }
 
 // Committed is a state that is durable.

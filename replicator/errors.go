@@ -60,6 +60,11 @@ const (
 	KindHeld          = "already-held"      // the replica has the stream's state, or a newer one
 	KindParentMissing = "parent-missing"    // the replica's head is not what the stream builds on
 	KindChanged       = "changed-meanwhile" // a disk changed between look and begin
+	KindRole          = "role"              // the replica does not follow its source now
+	KindPinned        = "pinned"            // somebody uses a state that is to go or to change
+	KindDamaged       = "damaged"           // a state is not what its digests say
+	KindNoState       = "no-state"          // there is no such state, or several of that name
+	KindNoReplica     = "no-replica"        // the store holds no such replica
 )
 
 // Error is a failure of one end, as a controller decides on it and a person reads

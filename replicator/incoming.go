@@ -50,6 +50,9 @@ func (in *Incoming) read(h *stream.Header) (err error) {
 		if !in.State.defines(d.Name) {
 			return fmt.Errorf("the domain's definition in the stream has no disk %q", d.Name)
 		}
+		if d.Incremental && h.Parent == "" {
+			return fmt.Errorf("disk %q is incremental, but the stream does not say to what", d.Name)
+		}
 		in.Disks = append(in.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental})
 	}
 	return nil

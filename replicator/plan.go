@@ -4,12 +4,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"vmsync/internal/event"
 )
 
 // Options are what the user may ask of one run.
 type Options struct {
 	// Full asks for whole disks even where an incremental is possible.
 	Full bool
+	// Resync asks for whole disks to be compared even where an incremental is possible,
+	// and for what differs to be sent.
+	Resync bool
 	// Disks, if not empty, are the only disks to replicate.
 	Disks []string
 	// Exclude are disks to leave out.
@@ -21,7 +26,9 @@ type PlanDisk struct {
 	Name        string
 	Size        int64 // bytes
 	Incremental bool
-	// Reason says why a disk that is not incremental is sent in full.
+	// Resync has all of the disk looked at, and sent what is not as the head has it.
+	Resync bool
+	// Reason says why a disk is not incremental.
 	Reason string
 }
 
@@ -39,7 +46,9 @@ type Plan struct {
 	Checkpoint string
 	// Parent is the checkpoint the incremental disks build on; empty when all are full.
 	Parent string
-	Disks  []PlanDisk
+	// Adopt holds the parent if libvirt does not know it any more, see [BeginRequest].
+	Adopt []string
+	Disks []PlanDisk
 	// Forget are checkpoints of this pair that serve nothing any more and are
 	// deleted before the backup begins.
 	Forget []string
@@ -49,35 +58,62 @@ type Plan struct {
 	LeftOut []LeftOut
 }
 
-// Kind says in one word what the plan sends: "full", "incremental" or "mixed".
+// Kind says in one word what the plan sends: "full", "incremental", "resync" or
+// "mixed".
 func (p *Plan) Kind() string {
-	incremental := 0
+	kind := ""
 	for _, d := range p.Disks {
-		if d.Incremental {
-			incremental++
+		switch k := d.Kind(); kind {
+		case "", k:
+			kind = k
+		default:
+			return event.KindMixed
 		}
 	}
-	switch incremental {
-	case 0:
-		return "full"
-	case len(p.Disks):
-		return "incremental"
-	}
-	return "mixed"
+	return kind
 }
 
-// WithoutParent is the same plan with every disk sent in full and the parent
-// forgotten at once: what is left to do when the parent's bitmaps turn out to
-// be unusable.
+// Kind says in one word how the disk is sent.
+func (d PlanDisk) Kind() string {
+	switch {
+	case d.Incremental:
+		return event.KindIncremental
+	case d.Resync:
+		return event.KindResync
+	}
+	return event.KindFull
+}
+
+// WithFull is the same plan with one disk sent in full: what is left to do when what
+// the target holds of it turns out to be damaged.
+func (p *Plan) WithFull(disk, reason string) *Plan {
+	q := *p
+	q.Disks = slices.Clone(p.Disks)
+	left := false
+	for i := range q.Disks {
+		if d := &q.Disks[i]; d.Name == disk {
+			d.Incremental, d.Resync, d.Reason = false, false, reason
+		}
+		left = left || q.Disks[i].Incremental
+	}
+	if !left {
+		q.Parent, q.Adopt = "", nil
+	}
+	return &q
+}
+
+// WithoutParent is the same plan with no disk incremental and the parent forgotten at
+// once: what is left to do when the parent's bitmaps turn out to be unusable. What the
+// head holds is compared with the source block by block instead.
 func (p *Plan) WithoutParent(reason string) *Plan {
 	q := *p
-	q.Parent = ""
+	q.Parent, q.Adopt = "", nil
 	q.Forget = append(slices.Clone(p.Forget), p.Drop...)
 	q.Drop = nil
 	q.Disks = slices.Clone(p.Disks)
 	for i := range q.Disks {
 		if q.Disks[i].Incremental {
-			q.Disks[i].Incremental = false
+			q.Disks[i].Incremental, q.Disks[i].Resync = false, true
 			q.Disks[i].Reason = reason
 		}
 	}
@@ -99,16 +135,23 @@ func Decide(src *SourceView, dst *TargetView, opts Options) (*Plan, error) {
 	}
 	own := ownCheckpoints(src.Checkpoints, dst.Pair)
 	parent, whyFull := chooseParent(own, dst.Head, opts)
-	plan := newPlan(dst.Pair, dst.LastUsed, own)
+	orphans := ownCheckpoints(src.Orphans, dst.Pair)
+	plan := newPlan(dst.Pair, dst.LastUsed, slices.Concat(own, orphans))
 	plan.LeftOut = leftOut
-	plan.addDisks(fit, parent, dst.Head, whyFull)
-	for _, c := range own {
+	plan.addDisks(fit, parent, dst.Head, opts, whyFull)
+	plan.adoptParent(own)
+	for _, c := range slices.Concat(own, orphans) {
 		// The head's checkpoint is kept until its successor is durable even when this
 		// run is full: should the run fail, the next one can still be incremental.
 		if parent != nil && c.Name == parent.Name || dst.Head != nil && c.Name == dst.Head.Checkpoint {
 			plan.Drop = append(plan.Drop, c.Name)
 		} else {
 			plan.Forget = append(plan.Forget, c.Name)
+		}
+	}
+	for _, name := range plan.Adopt {
+		if !slices.Contains(plan.Drop, name) {
+			plan.Drop = append(plan.Drop, name)
 		}
 	}
 	return plan, nil
@@ -126,11 +169,11 @@ func newPlan(pair string, lastUsed int64, own []SourceCheckpoint) *Plan {
 }
 
 // addDisks decides full or incremental for each disk.
-func (p *Plan) addDisks(fit []SourceDisk, parent *SourceCheckpoint, head *Head, whyFull string) {
+func (p *Plan) addDisks(fit []SourceDisk, parent *SourceCheckpoint, head *Head, opts Options, whyNot string) {
 	for _, d := range fit {
-		p.Disks = append(p.Disks, planDisk(d, parent, head, whyFull))
+		p.Disks = append(p.Disks, planDisk(d, parent, head, opts, whyNot))
 	}
-	if p.Kind() != "full" {
+	if slices.ContainsFunc(p.Disks, func(d PlanDisk) bool { return d.Incremental }) {
 		p.Parent = parent.Name
 	}
 }
@@ -241,32 +284,41 @@ func chooseParent(own []SourceCheckpoint, head *Head, opts Options) (*SourceChec
 	switch {
 	case head == nil:
 		return nil, "first sync"
-	case opts.Full:
+	case opts.Full, opts.Resync:
 		return nil, "asked for"
+	case head.Damaged != "":
+		return nil, "what the store holds is damaged: " + head.Damaged
 	}
 	for i := range own {
 		if own[i].Name == head.Checkpoint {
 			return &own[i], ""
 		}
 	}
-	return nil, "the source no longer has checkpoint " + head.Checkpoint
+	return lostParent(head), ""
 }
 
-// planDisk decides full or incremental for one disk.
-func planDisk(d SourceDisk, parent *SourceCheckpoint, head *Head, whyFull string) PlanDisk {
+// planDisk decides for one disk: incremental where its changes since the head are
+// known; compared with the head where they are not; full where there is nothing to
+// compare with.
+func planDisk(d SourceDisk, parent *SourceCheckpoint, head *Head, opts Options, whyNot string) PlanDisk {
 	p := PlanDisk{Name: d.Name, Size: d.Size}
-	if parent == nil {
-		p.Reason = whyFull
-		return p
+	held := -1
+	if head != nil {
+		held = slices.IndexFunc(head.Disks, func(h HeadDisk) bool { return h.Name == d.Name })
 	}
-	held := slices.IndexFunc(head.Disks, func(h HeadDisk) bool { return h.Name == d.Name })
 	switch {
+	case head == nil, opts.Full, head.Damaged != "":
+		p.Reason = whyNot
 	case held < 0:
 		p.Reason = "new disk"
+	case parent == nil:
+		p.Resync, p.Reason = true, whyNot
 	case !slices.Contains(parent.Disks, d.Name):
-		p.Reason = "its changes were not tracked"
+		p.Resync, p.Reason = true, "its changes were not tracked"
 	case head.Disks[held].Size != d.Size:
-		p.Reason = fmt.Sprintf("resized from %d to %d bytes", head.Disks[held].Size, d.Size)
+		p.Resync, p.Reason = true, fmt.Sprintf("resized from %d to %d bytes", head.Disks[held].Size, d.Size)
+	case formerOwner(d, head) != "":
+		p.Resync, p.Reason = true, fmt.Sprintf("its image was that of disk %s", formerOwner(d, head))
 	default:
 		p.Incremental = true
 	}

@@ -51,6 +51,9 @@ func checkpoints(cs ...SourceCheckpoint) func(*SourceView) {
 func full(name string, size int64, why string) PlanDisk {
 	return PlanDisk{Name: name, Size: size, Reason: why}
 }
+func resync(name string, size int64, why string) PlanDisk {
+	return PlanDisk{Name: name, Size: size, Resync: true, Reason: why}
+}
 func incr(name string, size int64) PlanDisk {
 	return PlanDisk{Name: name, Size: size, Incremental: true}
 }
@@ -94,29 +97,66 @@ func TestDecide(t *testing.T) {
 			want: Plan{Generation: 5, Checkpoint: name(5), Parent: name(4), Drop: []string{name(4)}, LeftOut: cdrom,
 				Disks: []PlanDisk{incr("vda", gib), incr("vdb", 2*gib)}},
 		}, {
-			name: "lost checkpoint means full, whatever else is there",
-			src:  sourceView(checkpoints(SourceCheckpoint{name(3), 3, both})), dst: targetView(), kind: "full",
-			want: Plan{Generation: 5, Checkpoint: name(5), Forget: []string{name(3)}, LeftOut: cdrom,
-				Disks: []PlanDisk{full("vda", gib, "the source no longer has checkpoint "+name(4)), full("vdb", 2*gib, "the source no longer has checkpoint "+name(4))}},
+			name: "lost checkpoint is looked for, whatever else is there",
+			src:  sourceView(checkpoints(SourceCheckpoint{name(3), 3, both})), dst: targetView(), kind: "incremental",
+			want: Plan{Generation: 5, Checkpoint: name(5), Parent: name(4), Adopt: []string{name(4)}, Forget: []string{name(3)}, Drop: []string{name(4)}, LeftOut: cdrom,
+				Disks: []PlanDisk{incr("vda", gib), incr("vdb", 2*gib)}},
+		}, {
+			name: "orphans are of use or forgotten, their numbers not used again, another replica's left alone",
+			src: sourceView(noCheckpoints, func(v *SourceView) {
+				v.Orphans = []SourceCheckpoint{{name(3), 3, both}, {name(4), 4, both}, {name(7), 7, both}, {CheckpointName(other, 9), 9, both}}
+			}), dst: targetView(), kind: "incremental",
+			want: Plan{Generation: 8, Checkpoint: name(8), Parent: name(4), Adopt: []string{name(4)}, Forget: []string{name(3), name(7)}, Drop: []string{name(4)}, LeftOut: cdrom,
+				Disks: []PlanDisk{incr("vda", gib), incr("vdb", 2*gib)}},
+		}, {
+			name: "nothing is adopted for a full copy", opts: Options{Full: true}, kind: "full",
+			src: sourceView(noCheckpoints, func(v *SourceView) { v.Orphans = []SourceCheckpoint{{name(4), 4, both}} }), dst: targetView(),
+			want: Plan{Generation: 5, Checkpoint: name(5), Drop: []string{name(4)}, LeftOut: cdrom,
+				Disks: []PlanDisk{full("vda", gib, "asked for"), full("vdb", 2*gib, "asked for")}},
+		}, {
+			name: "images that changed places are compared", kind: "mixed",
+			src: sourceView(noCheckpoints, func(v *SourceView) {
+				v.Disks[0].Path, v.Disks[1].Path = "/b", "/other"
+			}),
+			dst: targetView(func(v *TargetView) { v.Head.Images = map[string]string{"vda": "/a", "vdb": "/b"} }),
+			want: Plan{Generation: 5, Checkpoint: name(5), Parent: name(4), Adopt: []string{name(4)}, Drop: []string{name(4)}, LeftOut: cdrom,
+				Disks: []PlanDisk{{Name: "vda", Size: gib, Resync: true, Reason: "its image was that of disk vdb"}, incr("vdb", 2*gib)}},
+		}, {
+			name: "nothing is adopted for disks of other sizes", kind: "resync",
+			src: sourceView(noCheckpoints, func(v *SourceView) { v.Disks[0].Size, v.Disks[1].Size = gib+512, gib+512 }), dst: targetView(),
+			want: Plan{Generation: 5, Checkpoint: name(5), LeftOut: cdrom,
+				Disks: []PlanDisk{resync("vda", gib+512, "resized from 1073741824 to 1073742336 bytes"), resync("vdb", gib+512, "resized from 2147483648 to 1073742336 bytes")}},
 		}, {
 			name: "full on demand keeps the baseline until it is replaced", src: sourceView(), dst: targetView(), opts: Options{Full: true}, kind: "full",
 			want: Plan{Generation: 5, Checkpoint: name(5), Drop: []string{name(4)}, LeftOut: cdrom,
 				Disks: []PlanDisk{full("vda", gib, "asked for"), full("vdb", 2*gib, "asked for")}},
+		}, {
+			name: "resync on demand keeps the baseline, too", src: sourceView(), dst: targetView(), opts: Options{Resync: true}, kind: "resync",
+			want: Plan{Generation: 5, Checkpoint: name(5), Drop: []string{name(4)}, LeftOut: cdrom,
+				Disks: []PlanDisk{resync("vda", gib, "asked for"), resync("vdb", 2*gib, "asked for")}},
+		}, {
+			name: "resync of an empty replica is its first sync", src: sourceView(noCheckpoints), dst: targetView(empty), opts: Options{Resync: true}, kind: "full",
+			want: Plan{Generation: 1, Checkpoint: name(1), LeftOut: cdrom,
+				Disks: []PlanDisk{full("vda", gib, "first sync"), full("vdb", 2*gib, "first sync")}},
+		}, {
+			name: "nothing is built on a damaged head", src: sourceView(), dst: targetView(func(v *TargetView) { v.Head.Damaged = "vda: bad" }), kind: "full",
+			want: Plan{Generation: 5, Checkpoint: name(5), Drop: []string{name(4)}, LeftOut: cdrom,
+				Disks: []PlanDisk{full("vda", gib, "what the store holds is damaged: vda: bad"), full("vdb", 2*gib, "what the store holds is damaged: vda: bad")}},
 		}, {
 			name: "new disk is full beside incremental ones",
 			src:  sourceView(func(v *SourceView) { v.Disks = append(v.Disks, SourceDisk{Name: "vdc", Size: gib}) }), dst: targetView(), kind: "mixed",
 			want: Plan{Generation: 5, Checkpoint: name(5), Parent: name(4), Drop: []string{name(4)}, LeftOut: cdrom,
 				Disks: []PlanDisk{incr("vda", gib), incr("vdb", 2*gib), full("vdc", gib, "new disk")}},
 		}, {
-			name: "disk the checkpoint does not track is full",
+			name: "disk the checkpoint does not track is compared",
 			src:  sourceView(checkpoints(SourceCheckpoint{name(4), 4, []string{"vda"}})), dst: targetView(), kind: "mixed",
 			want: Plan{Generation: 5, Checkpoint: name(5), Parent: name(4), Drop: []string{name(4)}, LeftOut: cdrom,
-				Disks: []PlanDisk{incr("vda", gib), full("vdb", 2*gib, "its changes were not tracked")}},
+				Disks: []PlanDisk{incr("vda", gib), resync("vdb", 2*gib, "its changes were not tracked")}},
 		}, {
-			name: "resized disk is full",
+			name: "resized disk is compared",
 			src:  sourceView(func(v *SourceView) { v.Disks[0].Size = gib + 512 }), dst: targetView(), kind: "mixed",
 			want: Plan{Generation: 5, Checkpoint: name(5), Parent: name(4), Drop: []string{name(4)}, LeftOut: cdrom,
-				Disks: []PlanDisk{full("vda", gib+512, "resized from 1073741824 to 1073742336 bytes"), incr("vdb", 2*gib)}},
+				Disks: []PlanDisk{resync("vda", gib+512, "resized from 1073741824 to 1073742336 bytes"), incr("vdb", 2*gib)}},
 		}, {
 			name: "unplugged disk leaves the replica",
 			src:  sourceView(func(v *SourceView) { v.Disks = v.Disks[:1] }), dst: targetView(), kind: "incremental",
@@ -181,6 +221,34 @@ func TestDecideRefuses(t *testing.T) {
 	}
 }
 
+func TestPlanWithFullDisk(t *testing.T) {
+	plan, err := Decide(sourceView(), targetView(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := plan.WithFull("vda", "bad")
+	if diff := cmp.Diff([]PlanDisk{full("vda", gib, "bad"), incr("vdb", 2*gib)}, one.Disks); diff != "" || one.Parent == "" {
+		t.Error(one.Parent, diff)
+	}
+	if both := one.WithFull("vdb", "bad"); both.Parent != "" || both.Kind() != "full" || len(both.Drop) != 1 {
+		t.Errorf("%+v", both)
+	}
+	if plan.Kind() != "incremental" {
+		t.Error("the plan it was made from changed")
+	}
+}
+
+func TestPlanWithoutParentAdoptsNothing(t *testing.T) {
+	plan, err := Decide(sourceView(noCheckpoints), targetView(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := plan.WithoutParent("gone")
+	if got.Adopt != nil || got.Parent != "" || len(got.Forget) != 1 || got.Forget[0] != name(4) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestPlanWithoutParent(t *testing.T) {
 	plan, err := Decide(sourceView(), targetView(), Options{})
 	if err != nil {
@@ -188,7 +256,7 @@ func TestPlanWithoutParent(t *testing.T) {
 	}
 	got := plan.WithoutParent("broken")
 	want := &Plan{Generation: 5, Checkpoint: name(5), Forget: []string{name(4)}, LeftOut: plan.LeftOut,
-		Disks: []PlanDisk{full("vda", gib, "broken"), full("vdb", 2*gib, "broken")}}
+		Disks: []PlanDisk{resync("vda", gib, "broken"), resync("vdb", 2*gib, "broken")}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

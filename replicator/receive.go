@@ -12,6 +12,7 @@ import (
 type ReceiveRequest struct {
 	Store        string // absolute path on the target
 	TargetDomain string // empty: the name in the stream
+	Keep         string // retention policy from now on; empty leaves the replica's as it is
 }
 
 // Feed brings the stream, from its first byte to its end, to a unix socket on the
@@ -115,7 +116,7 @@ func (r *receiving) commit(ctx context.Context) error {
 	s := r.in.State
 	committed, err := r.dst.Commit(ctx, CommitRequest{Time: s.Time, Consistency: s.Consistency, Frozen: s.Frozen(),
 		SourceDomain: r.in.Domain, SourceUUID: s.Source.UUID, SourceHost: s.Source.Host, SourceHostID: s.Source.HostID,
-		DomainXML: s.DomainXML, Disks: r.received.Disks, LeftOut: s.LeftOut})
+		DomainXML: s.DomainXML, Disks: r.received.Disks, LeftOut: s.LeftOut, Keep: r.req.Keep, NVRAM: s.NVRAM, TPM: s.TPM})
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func (s *sending) begin(ctx context.Context) error {
 	if !unusable {
 		return err
 	}
-	s.plan = s.plan.WithoutParent(why)
+	s.plan = s.plan.WithoutParent(why).withoutCompare()
 	s.plan.Forget = append(s.plan.Forget, parent)
 	return s.tryBegin(ctx)
 }
@@ -121,9 +121,7 @@ func (s *sending) tryBegin(ctx context.Context) (err error) {
 	if s.begun, err = s.src.Begin(ctx, req); err != nil {
 		return err
 	}
-	if s.begun.Warning != "" {
-		s.out.Emit(event.Warning{Message: s.begun.Warning})
-	}
+	tellBegun(s.out, s.begun)
 	return sameDisks(s.source.Name, s.plan, s.begun)
 }
 

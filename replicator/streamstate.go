@@ -17,8 +17,14 @@ import (
 
 const (
 	streamStateVersion = 1
-	maxStreamName      = 255                   // bytes of a name for people
-	maxFrozen          = float64(24 * 60 * 60) // seconds
+	// A state with parts of the firmware has a version of its own: who does not know
+	// them must not make a replica without them in silence.
+	streamStateFirmware = 2
+	// maxStreamPacked bounds each part of the firmware, in bytes before base64: the
+	// header of a stream holds 1 MiB in all.
+	maxStreamPacked = 192 << 10
+	maxStreamName   = 255                   // bytes of a name for people
+	maxFrozen       = float64(24 * 60 * 60) // seconds
 )
 
 // StreamState is what the header of a stream says of the state that the stream
@@ -32,6 +38,8 @@ type StreamState struct {
 	Source        StreamSource `json:"source"`
 	DomainXML     string       `json:"domain_xml"`
 	LeftOut       []string     `json:"left_out,omitempty"`
+	NVRAM         Packed       `json:"nvram,omitempty"` // see [Begun]
+	TPM           Packed       `json:"tpm,omitempty"`   // see [Begun]
 }
 
 // StreamSource is where the state comes from.
@@ -46,10 +54,33 @@ func (s *StreamState) Frozen() time.Duration {
 	return time.Duration(s.FrozenSeconds * float64(time.Second))
 }
 
+// hasFirmware says whether the state has parts of the domain's firmware.
+func (s *StreamState) hasFirmware() bool { return len(s.NVRAM) > 0 || len(s.TPM) > 0 }
+
+// SetFirmware takes over what fits into a stream of a domain's UEFI variables and
+// TPM, and says in words what does not.
+func (s *StreamState) SetFirmware(nvram, tpm Packed) (warnings []string) {
+	for _, part := range []struct {
+		what string
+		from Packed
+		to   *Packed
+	}{{"UEFI variables", nvram, &s.NVRAM}, {"files of the TPM", tpm, &s.TPM}} {
+		if err := part.from.fits(maxStreamPacked); err != nil {
+			warnings = append(warnings, fmt.Sprintf("the %s are not in the stream: %v; a sync carries them", part.what, err))
+			continue
+		}
+		*part.to = part.from
+	}
+	return warnings
+}
+
 // Encode returns the object for the header of a stream.
 func (s *StreamState) Encode() (json.RawMessage, error) {
 	v := *s
 	v.Version = streamStateVersion
+	if v.hasFirmware() {
+		v.Version = streamStateFirmware
+	}
 	if err := v.check(); err != nil {
 		return nil, fmt.Errorf("describe the state: %w", err)
 	}
@@ -70,8 +101,8 @@ func ParseStreamState(object []byte) (*StreamState, error) {
 	if err := json.Unmarshal(object, &head); err != nil {
 		return nil, fmt.Errorf("the state in the stream's header: %w", err)
 	}
-	if head.Version != streamStateVersion {
-		return nil, fmt.Errorf("the state in the stream's header has version %d; this program knows version %d", head.Version, streamStateVersion)
+	if head.Version != streamStateVersion && head.Version != streamStateFirmware {
+		return nil, fmt.Errorf("the state in the stream's header has version %d; this program knows versions %d and %d", head.Version, streamStateVersion, streamStateFirmware)
 	}
 	d := json.NewDecoder(bytes.NewReader(object))
 	d.DisallowUnknownFields()
@@ -95,11 +126,18 @@ func (s *StreamState) check() error {
 		return fmt.Errorf("no time of a checkpoint: %v", s.Time)
 	case s.Consistency != ConsistencyFilesystem && s.Consistency != ConsistencyCrash:
 		return fmt.Errorf("unknown consistency %q", s.Consistency)
+	case (s.Version == streamStateFirmware) != s.hasFirmware():
+		return fmt.Errorf("version %d with UEFI variables of %d bytes and a TPM's state of %d", s.Version, len(s.NVRAM), len(s.TPM))
 	case !(s.FrozenSeconds >= 0 && s.FrozenSeconds <= maxFrozen):
 		return fmt.Errorf("frozen for %v s", s.FrozenSeconds)
 	}
 	for _, name := range append([]string{s.Source.Host, s.Source.HostID}, s.LeftOut...) {
 		if err := checkStreamName(name); err != nil {
+			return err
+		}
+	}
+	if len(s.TPM) > 0 {
+		if _, err := ReadTPM(s.TPM); err != nil {
 			return err
 		}
 	}

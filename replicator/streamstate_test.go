@@ -3,6 +3,7 @@ package replicator
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -47,6 +48,50 @@ func TestStreamStateComesBackAsItWas(t *testing.T) {
 	}
 }
 
+func TestStreamStateCarriesTheFirmware(t *testing.T) {
+	tpm, err := PackTPM([]TPMFile{{"tpm2/tpm2-00.permall", []byte("keys")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := make([]byte, maxStreamPacked+4096)
+	rand.NewChaCha8([32]byte{1}).Read(random)
+	want := streamState()
+	warnings := want.SetFirmware(bytes.Repeat([]byte{0xff}, 540672), random)
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "TPM") || want.TPM != nil {
+		t.Errorf("warnings %q", warnings)
+	}
+	if warnings := want.SetFirmware(want.NVRAM, tpm); warnings != nil {
+		t.Errorf("warnings %q", warnings)
+	}
+	b, err := want.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseStreamState(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Version = streamStateFirmware
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for name, edit := range map[string]func(*StreamState){
+		"version without":  func(s *StreamState) { s.NVRAM, s.TPM = nil, nil },
+		"firmware without": func(s *StreamState) { s.Version = streamStateVersion },
+		"TPM out of place": func(s *StreamState) { s.TPM = []byte("x") },
+	} {
+		s := *want
+		edit(&s)
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseStreamState(b); err == nil {
+			t.Errorf("%s: is read", name)
+		}
+	}
+}
+
 func TestStreamStateThatMakesNoSenseIsRefused(t *testing.T) {
 	for name, edit := range map[string]func(*StreamState){
 		"no time":             func(s *StreamState) { s.Time = time.Time{} },
@@ -86,7 +131,7 @@ func TestStreamStateThatMakesNoSenseIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, b := range map[string][]byte{
-		"other version": bytes.Replace(good, []byte(`"version":1`), []byte(`"version":2,"new":0`), 1),
+		"other version": bytes.Replace(good, []byte(`"version":1`), []byte(`"version":3,"new":0`), 1),
 		"no version":    bytes.Replace(good, []byte(`"version":1,`), nil, 1),
 		"unknown field": bytes.Replace(good, []byte(`"version":1`), []byte(`"version":1,"new":0`), 1),
 		"two values":    append(bytes.Clone(good), "{}"...),
@@ -97,7 +142,7 @@ func TestStreamStateThatMakesNoSenseIsRefused(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: is read", name)
 		}
-		if name == "other version" && !strings.Contains(err.Error(), "version 2") {
+		if name == "other version" && !strings.Contains(err.Error(), "version 3;") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

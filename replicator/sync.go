@@ -22,6 +22,7 @@ type Request struct {
 	Compress     string // see spec.Serve
 	Rate         int64  // bytes of stream per second; 0 is no limit
 	Transport    Transport
+	Keep         string // retention policy from now on; empty leaves the replica's as it is
 	Options      Options
 }
 
@@ -116,23 +117,33 @@ func (r *run) look(ctx context.Context) (err error) {
 }
 
 // begin prepares the target and opens the backup on the source. Where the
-// parent's bitmaps turn out to be unusable it starts over with whole disks.
+// parent's bitmaps turn out to be unusable, or what the target holds turns out to be
+// damaged, it starts over without.
 func (r *run) begin(ctx context.Context) error {
-	err := r.tryBegin(ctx)
-	why, unusable := parentUnusable(r.out, r.plan, err)
-	if !unusable {
-		return err
+	for again := 0; ; again++ {
+		err := r.tryBegin(ctx)
+		var e *Error
+		why, unusable := parentUnusable(r.out, r.plan, err)
+		switch {
+		case err == nil || again > len(r.plan.Disks):
+			return err
+		case unusable:
+			r.plan = r.plan.WithoutParent(why)
+		case errors.As(err, &e) && e.Kind == KindDamaged && e.Disk != "":
+			r.out.Emit(event.Warning{Message: e.Text(), Disk: e.Disk})
+			r.plan = r.plan.WithFull(e.Disk, "what the store holds is damaged")
+		default:
+			return err
+		}
 	}
-	r.plan = r.plan.WithoutParent(why)
-	return r.tryBegin(ctx)
 }
 
 func (r *run) tryBegin(ctx context.Context) (err error) {
 	tellFull(r.out, r.plan)
 	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent,
-		Lanes: lanes, Direct: r.listenDirect()}
+		Lanes: lanes, Direct: r.listenDirect(), Resume: true}
 	for _, d := range r.plan.Disks {
-		prepare.Disks = append(prepare.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental})
+		prepare.Disks = append(prepare.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental, Resync: d.Resync})
 	}
 	begin := beginRequest(r.plan, r.req.Compress)
 	begin.Rate, begin.Lanes = r.req.Rate, lanes
@@ -141,15 +152,16 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 		return err
 	}
 	begin.Direct = r.prepared.Direct
+	if err := r.handKnown(ctx, &begin); err != nil {
+		return err
+	}
 	if r.begun, err = r.src.Begin(ctx, begin); err != nil {
 		return err
 	}
 	if err := r.checkTransport(); err != nil {
 		return err
 	}
-	if r.begun.Warning != "" {
-		r.out.Emit(event.Warning{Message: r.begun.Warning})
-	}
+	tellBegun(r.out, r.begun)
 	return sameDisks(r.source.Name, r.plan, r.begun)
 }
 
@@ -230,8 +242,15 @@ func chooseError(ctx context.Context, errs ...error) error {
 // agree checks that both ends saw the same stream.
 func agree(sent, received *StreamResult) error {
 	byName := func(a, b DiskResult) int { return strings.Compare(a.Name, b.Name) }
-	if !slices.Equal(slices.SortedFunc(slices.Values(sent.Disks), byName), slices.SortedFunc(slices.Values(received.Disks), byName)) {
+	if !slices.EqualFunc(slices.SortedFunc(slices.Values(sent.Disks), byName), slices.SortedFunc(slices.Values(received.Disks), byName), DiskResult.SameStream) {
 		return fmt.Errorf("source sent %+v, target received %+v", sent.Disks, received.Disks)
+	}
+	for _, s := range sent.Disks {
+		i := slices.IndexFunc(received.Disks, func(r DiskResult) bool { return r.Name == s.Name })
+		// A source that has looked at all of a disk knows what the target must hold now.
+		if r := received.Disks[i]; s.Content != "" && s.Content != r.Content {
+			return fmt.Errorf("disk %s: the source's content is %s, the target's is %s", s.Name, s.Content, r.Content)
+		}
 	}
 	return nil
 }
@@ -279,8 +298,8 @@ func settle(ctx context.Context, dst TargetEnd, out event.Sink) error {
 func (r *run) commitRequest() CommitRequest {
 	c := CommitRequest{Time: r.begun.Time, Consistency: r.begun.Consistency, Frozen: r.begun.Frozen,
 		SourceDomain: r.source.Name, SourceUUID: r.source.UUID, SourceHost: r.req.SourceHost, SourceHostID: r.source.HostID,
-		DomainXML: r.begun.DomainXML, Disks: r.sent.Disks}
-	c.LeftOut = leftOutNames(r.plan)
+		DomainXML: r.begun.DomainXML, Disks: r.sent.Disks, NVRAM: r.begun.NVRAM, TPM: r.begun.TPM}
+	c.LeftOut, c.Keep = leftOutNames(r.plan), r.req.Keep
 	return c
 }
 

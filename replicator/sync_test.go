@@ -39,6 +39,11 @@ func TestEndsThatSawDifferentStreamsDoNotAgree(t *testing.T) {
 	if err := agree(&StreamResult{Disks: []DiskResult{a, b}}, &StreamResult{Disks: []DiskResult{b, a}}); err != nil {
 		t.Errorf("the order of disks matters: %v", err)
 	}
+	hashed := b
+	hashed.Content = "c"
+	if err := agree(&StreamResult{Disks: []DiskResult{a, b}}, &StreamResult{Disks: []DiskResult{a, hashed}}); err != nil {
+		t.Errorf("what only one end computes matters: %v", err)
+	}
 	other := a
 	other.Digest = "z"
 	for name, received := range map[string][]DiskResult{"digest": {other, b}, "disk missing": {a}, "disk twice": {a, a}, "none": nil} {

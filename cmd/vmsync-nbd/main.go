@@ -1,7 +1,7 @@
 // Command vmsync-nbd is vmsync's data plane: it reads NBD exports into a stream,
-// applies a stream to NBD servers, or serves exports on to NBD clients. It is
-// started by vmsync's agent, the last also by hand, and knows no libvirt, no SSH and
-// no store; nbdproxy/spec says how to talk to it.
+// applies a stream to NBD servers, makes block indexes of exports, or serves exports on
+// to NBD clients. It is started by vmsync's agent, the last also by hand, and knows no
+// libvirt, no SSH and no store; nbdproxy/spec says how to talk to it.
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 		// What goes wrong is an event and a line of the log.
 		SilenceUsage: true,
 	}
-	root.AddCommand(serveCommand(), applyCommand(), proxyCommand(), dumpCommand(), verifyCommand())
+	root.AddCommand(serveCommand(), applyCommand(), hashCommand(), proxyCommand(), dumpCommand(), verifyCommand())
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {

@@ -44,7 +44,8 @@ func run(ctx context.Context, args []string) int {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(syncCommand(), sendCommand(), receiveCommand(), streamCommand(), agentCommand(), guardCommand())
+	root.AddCommand(syncCommand(), sendCommand(), receiveCommand(), streamCommand(), statesCommand(), verifyCommand(), restoreCommand(),
+		pruneCommand(), discardRunCommand(), pauseCommand(), resumeCommand(), doctorCommand(), agentCommand(), guardCommand())
 	root.SetArgs(expandShortForm(args))
 	return exitCode(root.ExecuteContext(ctx))
 }
@@ -74,7 +75,10 @@ func exitCode(err error) int {
 	}
 	var usage usageError
 	var e *replicator.Error
+	var status exitStatus
 	switch {
+	case errors.As(err, &status):
+		return int(status)
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &e) && e.Kind == replicator.KindUsage:

@@ -44,6 +44,9 @@ A stream brings the machine's definition along: receive it only from whom you wo
 			if !filepath.IsAbs(f.req.Store) {
 				return usageError{fmt.Errorf("--store %q must be an absolute path on the target", f.req.Store)}
 			}
+			if err := checkKeep(f.req.Keep); err != nil {
+				return usageError{err}
+			}
 			return f.run(cmd.Context())
 		},
 	}
@@ -52,6 +55,7 @@ A stream brings the machine's definition along: receive it only from whom you wo
 	flags.StringVar(&f.req.Store, "store", defaultStore, "folder on the target that holds replicas")
 	flags.StringVar(&f.req.TargetDomain, "target-domain", "", "name of the replica (default: the domain's name)")
 	flags.StringVar(&f.targetURI, "target-uri", "qemu:///system", "libvirt URI of the host that keeps the replica")
+	addKeepFlag(flags, &f.req.Keep)
 	addSSHFlags(flags, &f.ssh)
 	f.output.add(flags)
 	return cmd

@@ -58,6 +58,8 @@ another one. Either end may be this host, or neither. vmsync must be installed o
 	flags.StringArrayVar(&f.req.Options.Disks, "disk", nil, "replicate only this disk, by target device (repeatable)")
 	flags.StringArrayVar(&f.req.Options.Exclude, "exclude-disk", nil, "leave this disk out (repeatable)")
 	flags.BoolVar(&f.req.Options.Full, "full", false, "send whole disks even where an incremental is possible")
+	flags.BoolVar(&f.req.Options.Resync, "resync", false, "compare whole disks block by block and send what differs")
+	addKeepFlag(flags, &f.req.Keep)
 	addCompressFlag(flags, &f.req.Compress)
 	addRateFlag(flags, &f.rate)
 	flags.StringVar(&f.transport, "transport", "auto", "auto, direct (TLS from host to host) or ssh")
@@ -80,6 +82,12 @@ func (f *syncFlags) complete(args []string) error {
 		return errors.New("which domain? Usage: vmsync sync DOMAIN --source-uri URI --target-uri URI")
 	}
 	if err := checkCompress(f.req.Compress); err != nil {
+		return err
+	}
+	if f.req.Options.Full && f.req.Options.Resync {
+		return errors.New("--full and --resync exclude each other")
+	}
+	if err := checkKeep(f.req.Keep); err != nil {
 		return err
 	}
 	var err error

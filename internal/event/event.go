@@ -26,6 +26,13 @@ const (
 	PhaseTransfer Phase = "transfer" // stream the extents
 	PhaseCommit   Phase = "commit"   // make the state durable and visible
 	PhaseFinish   Phase = "finish"   // end the job, drop the older checkpoint
+
+	PhaseVerify  Phase = "verify"  // read what is stored and compare it
+	PhaseCompare Phase = "compare" // read the source and compare it with what is stored
+	PhaseMark    Phase = "mark"    // keep in the manifest what was found
+	PhaseRestore Phase = "restore" // write a state's disks
+	PhaseCheck   Phase = "check"   // read what was written and compare it
+	PhaseDefine  Phase = "define"  // define a domain
 )
 
 // PhaseStarted says that a phase has begun.
@@ -97,7 +104,8 @@ func (t Traffic) Ratio() float64 {
 const (
 	KindFull        = "full"
 	KindIncremental = "incremental"
-	KindMixed       = "mixed" // some disks full, others incremental
+	KindResync      = "resync" // compared block by block, and what differed was sent
+	KindMixed       = "mixed"  // some disks one way, some another
 )
 
 // Ways of a stream. They are part of the JSON output.
@@ -153,6 +161,59 @@ type Error struct {
 	Hint    string // what to do next; may be empty
 }
 
+// StateVerified says what was found out about a state.
+type StateVerified struct {
+	Domain  string
+	State   string
+	Damaged string // what is wrong with it; empty if it is all right
+	// Unknown says why it could not be told; empty if it could.
+	Unknown string
+	Hint    string // what to do next; may be empty
+}
+
+// Verified ends a verification that was carried out, whatever it found.
+type Verified struct {
+	Domain   string
+	States   int // that were looked at
+	Damaged  int // those of them that are damaged
+	Unknown  int // those of which it could not be told
+	Images   int
+	Read     int64 // bytes of disks
+	Duration time.Duration
+}
+
+// Restored ends a restore that succeeded.
+type Restored struct {
+	Domain   string
+	State    string
+	Disks    []RestoredDisk
+	Files    []string // paths of the other files that were written
+	Defined  string   // name of the domain that was defined; may be empty
+	Duration time.Duration
+}
+
+// RestoredDisk is one disk of a Restored.
+type RestoredDisk struct {
+	Disk   string
+	Path   string
+	Format string // "qcow2" or "raw"
+	Size   int64  // bytes of the disk
+}
+
+// Compared says how a disk of the head relates to the source's checkpoint.
+type Compared struct {
+	Domain string
+	State  string
+	Disk   string
+	Read   int64 // bytes that were read on the source
+	Equal  int64 // bytes that are the same on both sides
+	// Changed is the bytes that cannot be compared, for they have changed on the source
+	// since the checkpoint.
+	Changed   int64
+	Different int64 // bytes that differ although they have not
+	First     int64 // where the first of these are, in bytes
+}
+
 func (PhaseStarted) isEvent()  {}
 func (PhaseFinished) isEvent() {}
 func (Notice) isEvent()        {}
@@ -160,3 +221,7 @@ func (Warning) isEvent()       {}
 func (Progress) isEvent()      {}
 func (Summary) isEvent()       {}
 func (Error) isEvent()         {}
+func (StateVerified) isEvent() {}
+func (Verified) isEvent()      {}
+func (Restored) isEvent()      {}
+func (Compared) isEvent()      {}

@@ -47,6 +47,18 @@ func Commit(ctx context.Context, path string) error {
 	return img(ctx, "commit", "-q", "-d", "-f", "qcow2", "--", path)
 }
 
+// Rebase has an overlay lie over another image, whose name is written into it as it is
+// given, and changes what the overlay holds so that it reads the same. The new backing
+// file must be one that the overlay lies over, at whatever depth.
+func Rebase(ctx context.Context, path, backing string) error {
+	return img(ctx, "rebase", "-q", "-f", "qcow2", "-b", backing, "-F", "qcow2", "--", path)
+}
+
+// Shrink cuts an image to size bytes. What lay beyond is lost.
+func Shrink(ctx context.Context, path string, size int64) error {
+	return img(ctx, "resize", "-q", "--shrink", "-f", "qcow2", "--", path, strconv.FormatInt(size, 10))
+}
+
 // Check examines an image's own structure (not its backing chain, not its
 // data). Leaked clusters waste space but harm nothing and are no error. A
 // damaged image gives an error for which errors.Is(err, ErrDamaged) holds.
@@ -72,7 +84,7 @@ func img(ctx context.Context, args ...string) error {
 		err = p.Wait()
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", ImgProgram, args[0], classify(err))
+		return fmt.Errorf("%s %s: %w", ImgProgram, args[0], Classify(err))
 	}
 	return nil
 }
@@ -80,10 +92,13 @@ func img(ctx context.Context, args ...string) error {
 // cLocale is this process's environment with messages in the C locale.
 func cLocale() []string { return append(os.Environ(), "LC_ALL=C") }
 
-// classify recognises the two failures that callers decide on. qemu-img gives
-// no codes for them: these texts come from strerror in the C locale and from
-// qemu's untranslated image locking.
-func classify(err error) error {
+// Classify recognises the two failures of a program that callers decide on, if it ran
+// in the C locale. Programs give no codes for them: these texts come from strerror and
+// from qemu's untranslated image locking. Nil stays nil.
+func Classify(err error) error {
+	if err == nil {
+		return nil
+	}
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "No space left on device"):

@@ -6,19 +6,29 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"vmsync/internal/proc"
 )
 
-// Export describes a qcow2 image to serve over NBD, writable.
+// Export describes an image to serve over NBD.
 type Export struct {
-	Image  string // path
+	Image string // path
+	// Raw says that the image is no qcow2 but the disk's bytes, in a file or a device.
+	Raw bool
+	// Size is how many bytes of a raw image are the disk; 0 for all that there are.
+	Size   int64
 	Socket string // unix socket to make; must be in a private folder
 	Name   string // export name
 	// Clients is how many may connect at once; qemu-nbd announces multi-conn for
 	// more than one.
 	Clients int
+	// ReadOnly serves the image without writing to it or locking it for writing.
+	ReadOnly bool
+	// Depth offers the meta context "qemu:allocation-depth", which tells what the image
+	// holds itself and what comes from its backing files.
+	Depth bool
 }
 
 // Server is a running qemu-nbd. It dies with this process.
@@ -47,9 +57,15 @@ func Serve(ctx, life context.Context, e Export) (*Server, error) {
 }
 
 func serve(ctx, life context.Context, e Export, io ...string) (*Server, error) {
-	argv := append([]string{NBDProgram, "--format=qcow2", "--socket=" + e.Socket, "--export-name=" + e.Name,
+	argv := append([]string{NBDProgram, "--socket=" + e.Socket, "--export-name=" + e.Name,
 		"--persistent", "--shared=" + strconv.Itoa(e.Clients), "--discard=unmap", "--detect-zeroes=off", "--pid-file=" + e.pidFile()}, io...)
-	p, err := proc.Start(life, proc.Cmd{Argv: append(argv, "--", e.Image), Package: "qemu-utils", Env: append(cLocale(), keepBuffers()...)})
+	if e.ReadOnly {
+		argv = append(argv, "--read-only")
+	}
+	if e.Depth {
+		argv = append(argv, "--allocation-depth")
+	}
+	p, err := proc.Start(life, proc.Cmd{Argv: append(argv, e.image()...), Package: "qemu-utils", Env: append(cLocale(), keepBuffers()...)})
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +76,22 @@ func serve(ctx, life context.Context, e Export, io ...string) (*Server, error) {
 	}
 	return s, nil
 }
+
+// image is the part of the command line that says what to open.
+func (e Export) image() []string {
+	if !e.Raw {
+		return []string{"--format=qcow2", "--", e.Image}
+	}
+	options := "driver=raw,"
+	if e.Size > 0 {
+		options += fmt.Sprintf("size=%d,", e.Size)
+	}
+	// In a list of options a comma is doubled.
+	return []string{"--image-opts", "--", options + "file.filename=" + strings.ReplaceAll(e.Image, ",", ",,")}
+}
+
+// Export is what the server serves.
+func (s *Server) Export() Export { return s.export }
 
 // ready waits until the server listens, which is when it has written its pid
 // file. Trying the socket instead would be worse: a client that leaves during
@@ -75,7 +107,7 @@ func (s *Server) ready(ctx context.Context) error {
 		}
 		select {
 		case <-s.proc.Done():
-			return fmt.Errorf("serve %s: %w", s.export.Image, classify(s.proc.Wait()))
+			return fmt.Errorf("serve %s: %w", s.export.Image, Classify(s.proc.Wait()))
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
@@ -110,7 +142,7 @@ func (s *Server) end(grace time.Duration) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("serve %s: %w", s.export.Image, classify(err))
+		return fmt.Errorf("serve %s: %w", s.export.Image, Classify(err))
 	}
 	return nil
 }

@@ -25,8 +25,11 @@ func (m *Manifest) check() error {
 	if m.TargetDomain == "" {
 		return fmt.Errorf("no target domain")
 	}
-	if m.Role != RoleReplica {
+	if m.Role != RoleReplica && m.Role != RoleActive && m.Role != RolePaused {
 		return fmt.Errorf("unknown role %q", m.Role)
+	}
+	if err := m.checkImages(); err != nil {
+		return err
 	}
 	last := int64(0)
 	ids := map[string]bool{}
@@ -39,32 +42,89 @@ func (m *Manifest) check() error {
 			return fmt.Errorf("state %s: generation %d does not follow %d", s.ID, s.Generation, last)
 		}
 		last = s.Generation
-		if err := s.check(); err != nil {
+		if err := s.check(m); err != nil {
 			return fmt.Errorf("state %s: %w", s.ID, err)
 		}
 	}
 	if last > m.LastGeneration {
 		return fmt.Errorf("generation %d was never given out (last is %d)", last, m.LastGeneration)
 	}
+	if m.RunNVRAM != "" {
+		if err := checkFile(m.RunNVRAM); err != nil {
+			return err
+		}
+	}
 	for _, r := range m.Run {
 		if !diskPattern.MatchString(r.Disk) || !sha256Pattern.MatchString(r.SHA256) {
 			return fmt.Errorf("bad run overlay of disk %q", r.Disk)
 		}
-		for _, name := range []string{r.Image, r.Base} {
-			if err := checkFile(name); err != nil {
-				return err
-			}
+		if err := checkFile(r.Image); err != nil {
+			return err
+		}
+		if m.Image(r.Base) == nil {
+			return fmt.Errorf("run overlay of disk %s lies over %q, which is no image of the replica", r.Disk, r.Base)
 		}
 	}
 	return nil
 }
 
-func (s *State) check() error {
+// checkImages checks the tree, and that the step and the staged images belong to it.
+func (m *Manifest) checkImages() error {
+	seen := map[string]*Image{}
+	for i := range m.Images {
+		img := &m.Images[i]
+		below := seen[img.Backing]
+		switch {
+		case !diskPattern.MatchString(img.Disk) || img.generation() < 1 || img.Name != ImageName(img.Disk, img.generation()):
+			return fmt.Errorf("image %q of disk %q: bad name", img.Name, img.Disk)
+		case seen[img.Name] != nil:
+			return fmt.Errorf("two images %s", img.Name)
+		case img.Size <= 0:
+			return fmt.Errorf("image %s: no size", img.Name)
+		case img.Backing != "" && (below == nil || below.Disk != img.Disk):
+			return fmt.Errorf("image %s lies over %q, which is no earlier image of its disk", img.Name, img.Backing)
+		}
+		seen[img.Name] = img
+	}
+	if s := m.Step; s != nil {
+		img := seen[s.Image]
+		ok := img != nil && seen[s.Onto] != nil && (s.Op == StepMerge && img.Backing == s.Onto || s.Op == StepShorten)
+		if !ok {
+			return fmt.Errorf("bad step %+v", *s)
+		}
+	}
+	return m.checkStaged(seen)
+}
+
+func (m *Manifest) checkStaged(images map[string]*Image) error {
+	if m.Staged == nil {
+		return nil
+	}
+	if m.Staged.Generation < 1 || m.Staged.Generation > m.LastGeneration {
+		return fmt.Errorf("staged generation %d was never given out", m.Staged.Generation)
+	}
+	for _, d := range m.Staged.Disks {
+		if !diskPattern.MatchString(d.Name) || d.Image != ImageName(d.Name, m.Staged.Generation) || images[d.Image] != nil || d.Size <= 0 {
+			return fmt.Errorf("bad staged disk %q", d.Name)
+		}
+		if d.Backing != "" && images[d.Backing] == nil {
+			return fmt.Errorf("staged disk %s lies over %q, which is no image of the replica", d.Name, d.Backing)
+		}
+	}
+	return nil
+}
+
+func (s *State) check(m *Manifest) error {
 	if s.ID == "" || s.Checkpoint == "" || s.Time.IsZero() {
 		return fmt.Errorf("no id, checkpoint or time")
 	}
 	if err := checkFile(s.DomainXML); err != nil {
 		return err
+	}
+	for _, f := range []string{s.NVRAM, s.TPM} {
+		if f != "" && checkFile(f) != nil {
+			return checkFile(f)
+		}
 	}
 	if len(s.Disks) == 0 {
 		return fmt.Errorf("no disks")
@@ -75,13 +135,9 @@ func (s *State) check() error {
 			return fmt.Errorf("bad or repeated disk name %q", d.Name)
 		}
 		seen[d.Name] = true
-		if d.Size <= 0 || len(d.Images) == 0 {
-			return fmt.Errorf("disk %s: no size or no images", d.Name)
-		}
-		for _, img := range d.Images {
-			if err := checkFile(img); err != nil {
-				return fmt.Errorf("disk %s: %w", d.Name, err)
-			}
+		img := m.Image(d.Image)
+		if img == nil || img.Disk != d.Name || img.Size != d.Size {
+			return fmt.Errorf("disk %s: %q is no image of it of %d bytes", d.Name, d.Image, d.Size)
 		}
 	}
 	return nil

@@ -46,7 +46,7 @@ func Lock(storeDir, domain string) (*Folder, error) {
 		return nil, err
 	}
 	folder := &Folder{dir: dir, lock: f}
-	for _, d := range []string{imagesDir, xmlDir, runDir} {
+	for _, d := range folders() {
 		if err := makeDir(filepath.Join(dir, d)); err != nil {
 			folder.Unlock()
 			return nil, err
@@ -113,8 +113,8 @@ func (f *Folder) Unlock() error { return f.lock.Close() }
 // with it.
 func (f *Folder) Abandon() error {
 	errs := []error{f.Remove(manifestFile)}
-	empty := true
-	for _, d := range []string{imagesDir, xmlDir, runDir} {
+	empty := f.dropPins() == nil
+	for _, d := range folders() {
 		if err := os.Remove(f.Path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			empty = false
 		}
@@ -224,7 +224,7 @@ func (f *Folder) SyncFiles(names ...string) error {
 func (f *Folder) Debris(m *Manifest) ([]string, error) {
 	named := m.Files()
 	var debris []string
-	for _, dir := range []string{".", imagesDir, xmlDir, runDir} {
+	for _, dir := range append([]string{"."}, folders()...) {
 		names, err := f.list(dir)
 		if err != nil {
 			return nil, err

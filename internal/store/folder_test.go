@@ -116,8 +116,9 @@ func TestDebrisIsOnlyWhatVmsyncLeft(t *testing.T) {
 	for name := range m.Files() {
 		touch(name)
 	}
-	debris := []string{".vmsync-tmp-123", "disks/vda.8.qcow2", "disks/vdaa.7.qcow2", "run/vda.7-2.qcow2", "xml/.vmsync-tmp-9", "xml/8.xml"}
-	foreign := []string{"notes.txt", "disks/backup.qcow2", "disks/vda.7.qcow2.bak", "run/README", "manifest.json"}
+	debris := []string{".vmsync-tmp-123", "disks/.vmsync-tmp-vda.7.qcow2", "disks/vda.8.qcow2", "disks/vdaa.7.qcow2", "index/vda.8.idx", "nvram/8.fd",
+		"run/nvram.7-1.fd", "run/vda.7-2.qcow2", "tpm/8.tar", "xml/.vmsync-tmp-9", "xml/8.xml"}
+	foreign := []string{"notes.txt", "index/vda.idx", "disks/backup.qcow2", "disks/vda.7.qcow2.bak", "run/README", "manifest.json"}
 	for _, name := range append(slices.Clone(debris), foreign...) {
 		touch(name)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Version is the version of the manifest that this program reads and writes.
-const Version = 1
+const Version = 2
 
 // maxManifest bounds how much of a manifest file is read, in bytes. A state
 // takes about a kilobyte.
@@ -22,8 +22,12 @@ var ErrVersion = errors.New("unknown manifest version")
 // Role says what the replica is to its source.
 type Role string
 
-// RoleReplica is a replica that follows its source.
-const RoleReplica Role = "replica"
+// Roles. Only a replica in the first is synced.
+const (
+	RoleReplica Role = "replica" // follows its source
+	RoleActive  Role = "active"  // took over from its source
+	RolePaused  Role = "paused"  // follows its source again when an administrator says so
+)
 
 // Manifest says what a replica's folder holds.
 type Manifest struct {
@@ -40,10 +44,23 @@ type Manifest struct {
 	// LastGeneration is the highest generation ever given out. A generation is
 	// reserved here before anything bears its name, so that no name is used twice.
 	LastGeneration int64 `json:"last_generation"`
+	// Keep is the retention policy, in the words of package retention; empty is "0".
+	Keep string `json:"keep,omitempty"`
 	// States are the states held, oldest first. The last is the head.
 	States []State `json:"states"`
+	// Images are the images that states are made of, each after the one it lies over.
+	Images []Image `json:"images"`
+	// Step is the change of images that is under way; see [Step].
+	Step *Step `json:"step,omitempty"`
+	// Staged is what a run that did not end has received.
+	Staged *Staged `json:"staged,omitempty"`
 	// Run are the overlays that the target's domain writes to; see [RunOverlay].
 	Run []RunOverlay `json:"run,omitempty"`
+	// RunState is the generation of the state that they lie over, once the domain is
+	// defined so.
+	RunState int64 `json:"run_state,omitempty"`
+	// RunNVRAM is the domain's copy of the UEFI variables, if it has any.
+	RunNVRAM string `json:"run_nvram,omitempty"`
 }
 
 // Source names the machine a replica was made from.
@@ -61,34 +78,41 @@ type State struct {
 	Checkpoint  string    `json:"checkpoint"`
 	Parent      string    `json:"parent,omitempty"` // checkpoint it was incremental to
 	Time        time.Time `json:"time"`
-	Kind        string    `json:"kind"`        // "full", "incremental" or "mixed"
+	Kind        string    `json:"kind"`        // "full", "incremental", "resync" or "mixed"
 	Consistency string    `json:"consistency"` // "filesystem" or "crash"
 	// FrozenSeconds is how long the guest's file systems were frozen.
 	FrozenSeconds float64 `json:"frozen_seconds"`
 	// DomainXML is the file, relative to the folder, with the source's XML.
 	DomainXML string `json:"domain_xml"`
-	Disks     []Disk `json:"disks"`
+	// NVRAM and TPM are the files with the source's UEFI variables and the state of its
+	// emulated TPM (a tar), if it has them.
+	NVRAM string `json:"nvram,omitempty"`
+	TPM   string `json:"tpm,omitempty"`
+	Disks []Disk `json:"disks"`
 	// LeftOut names disks of the source that are not part of the state.
 	LeftOut []string `json:"left_out,omitempty"`
+	// Verified is when all of the state was last read and found right.
+	Verified *time.Time `json:"verified,omitempty"`
+	// Damaged says what was found wrong with the state apart from its images: with its
+	// domain XML, its UEFI variables or the state of its TPM. It is never booted.
+	Damaged string `json:"damaged,omitempty"`
 }
 
 // Disk is one disk of a state.
 type Disk struct {
-	Name string `json:"name"` // target device, e.g. "vda"
-	Size int64  `json:"size"` // virtual size in bytes
-	// Images is the backing chain, base first, file names relative to the folder.
-	// The last one is the image that reads as this state.
-	Images []string `json:"images"`
+	Name  string `json:"name"`  // target device, e.g. "vda"
+	Size  int64  `json:"size"`  // virtual size in bytes
+	Image string `json:"image"` // the image that reads as this disk; see [Image]
+	// Content is the digest of the disk's content; see package blockindex.
+	Content string `json:"content"`
 	// Stream sums up what brought the disk from the parent's content to this one.
 	Stream Stream `json:"stream"`
 }
 
-// Top is the image that reads as the disk's content.
-func (d Disk) Top() string { return d.Images[len(d.Images)-1] }
-
 // Stream is what was received for one disk of a state.
 type Stream struct {
 	Incremental bool   `json:"incremental"`
+	Resync      bool   `json:"resync,omitempty"` // only blocks that differed were sent
 	DataBytes   int64  `json:"data_bytes"`
 	ZeroBytes   int64  `json:"zero_bytes"`
 	Digest      string `json:"digest"`
@@ -112,20 +136,53 @@ func (m *Manifest) Head() *State {
 	return &m.States[len(m.States)-1]
 }
 
+// State returns the state of a generation, or nil.
+func (m *Manifest) State(generation int64) *State {
+	for i := range m.States {
+		if m.States[i].Generation == generation {
+			return &m.States[i]
+		}
+	}
+	return nil
+}
+
+// Disk returns the state's disk of that name, or nil.
+func (s *State) Disk(name string) *Disk {
+	for i := range s.Disks {
+		if s.Disks[i].Name == name {
+			return &s.Disks[i]
+		}
+	}
+	return nil
+}
+
 // Files returns every file that the manifest names, relative to the folder.
 func (m *Manifest) Files() map[string]bool {
 	files := map[string]bool{}
 	for _, s := range m.States {
-		files[s.DomainXML] = true
-		for _, d := range s.Disks {
-			for _, img := range d.Images {
-				files[img] = true
+		for _, f := range []string{s.DomainXML, s.NVRAM, s.TPM} {
+			if f != "" {
+				files[f] = true
 			}
+		}
+	}
+	for _, img := range m.Images {
+		files[img.Name], files[IndexName(img.Name)] = true, true
+	}
+	if m.Step != nil && m.Step.Op == StepMerge {
+		// Until the step is done, its lower image may be there or not.
+		files[m.Step.Onto], files[IndexName(m.Step.Onto)] = true, true
+	}
+	if m.Staged != nil {
+		for _, d := range m.Staged.Disks {
+			files[d.Image], files[IndexName(d.Image)] = true, true
 		}
 	}
 	for _, r := range m.Run {
 		files[r.Image] = true
-		files[r.Base] = true
+	}
+	if m.RunNVRAM != "" {
+		files[m.RunNVRAM] = true
 	}
 	return files
 }

@@ -17,10 +17,14 @@ func sample() *Manifest {
 			ID: "2026-11-21T070301Z", Generation: 7, Checkpoint: "vmsync-3f2a9c1b-7", Parent: "vmsync-3f2a9c1b-6",
 			Time: time.Date(2026, 11, 21, 7, 3, 1, 5e8, time.UTC), Kind: "incremental", Consistency: "filesystem", FrozenSeconds: 0.25,
 			DomainXML: XMLName(7), LeftOut: []string{"sda"},
-			Disks: []Disk{{Name: "vda", Size: 1 << 30, Images: []string{ImageName("vda", 1), ImageName("vda", 7)},
+			NVRAM: NVRAMName(7), TPM: TPMName(7),
+			Disks: []Disk{{Name: "vda", Size: 1 << 30, Image: ImageName("vda", 7), Content: "c",
 				Stream: Stream{Incremental: true, DataBytes: 1, ZeroBytes: 2, Digest: "d"}}},
 		}},
-		Run: []RunOverlay{{Disk: "vda", Image: RunName("vda", 7, 1), Base: ImageName("vda", 7), SHA256: strings.Repeat("ab", 32)}},
+		Images: []Image{{Name: ImageName("vda", 1), Disk: "vda", Size: 1 << 29}, {Name: ImageName("vda", 7), Disk: "vda", Size: 1 << 30, Backing: ImageName("vda", 1)}},
+		Step:   &Step{Op: StepMerge, Image: ImageName("vda", 7), Onto: ImageName("vda", 1)},
+		Staged: &Staged{Generation: 5, Disks: []StagedDisk{{Name: "vdb", Size: 1 << 20, Image: ImageName("vdb", 5), Parent: "vmsync-3f2a9c1b-4"}}},
+		Run:    []RunOverlay{{Disk: "vda", Image: RunName("vda", 7, 1), Base: ImageName("vda", 7), SHA256: strings.Repeat("ab", 32)}},
 	}
 }
 
@@ -40,8 +44,8 @@ func TestManifestSurvivesEncoding(t *testing.T) {
 
 func TestManifestOfAnotherVersionIsRefused(t *testing.T) {
 	b, _ := sample().encode()
-	for _, v := range []string{`"version": 2`, `"version": 0`} {
-		text := strings.Replace(string(b), `"version": 1`, v, 1)
+	for _, v := range []string{`"version": 1`, `"version": 3`, `"version": 0`} {
+		text := strings.Replace(string(b), `"version": 2`, v, 1)
 		if _, err := decodeManifest(strings.NewReader(text)); !errors.Is(err, ErrVersion) {
 			t.Errorf("%s: got %v", v, err)
 		}
@@ -59,9 +63,23 @@ func TestContradictoryManifestIsRefused(t *testing.T) {
 			m.States = append(m.States, m.States[0])
 			m.States[1].Generation, m.LastGeneration = 8, 8
 		},
-		"image outside":       func(m *Manifest) { m.States[0].Disks[0].Images[0] = "../vm2/disks/vda.1.qcow2" },
-		"image absolute":      func(m *Manifest) { m.States[0].Disks[0].Images[0] = "/etc/passwd" },
-		"no images":           func(m *Manifest) { m.States[0].Disks[0].Images = nil },
+		"image unknown":       func(m *Manifest) { m.States[0].Disks[0].Image = "../vm2/disks/vda.1.qcow2" },
+		"image of other size": func(m *Manifest) { m.States[0].Disks[0].Size-- },
+		"image of other disk": func(m *Manifest) { m.States[0].Disks[0].Name = "vdb" },
+		"image outside":       func(m *Manifest) { m.Images[0].Name = "../vm2/disks/vda.1.qcow2" },
+		"image absolute":      func(m *Manifest) { m.Images[0].Name = "/etc/passwd" },
+		"image misnamed":      func(m *Manifest) { m.Images[0].Disk = "vdb" },
+		"image twice":         func(m *Manifest) { m.Images = append(m.Images, m.Images[0]) },
+		"image size":          func(m *Manifest) { m.Images[0].Size = -1 },
+		"backing after":       func(m *Manifest) { m.Images[0], m.Images[1] = m.Images[1], m.Images[0] },
+		"backing itself":      func(m *Manifest) { m.Images[0].Backing = m.Images[0].Name },
+		"step op":             func(m *Manifest) { m.Step.Op = "fold" },
+		"step upside down":    func(m *Manifest) { m.Step.Image, m.Step.Onto = m.Step.Onto, m.Step.Image },
+		"step unknown":        func(m *Manifest) { m.Step.Image = "x" },
+		"staged generation":   func(m *Manifest) { m.Staged.Generation = 8 },
+		"staged name":         func(m *Manifest) { m.Staged.Disks[0].Image = "disks/vdb.6.qcow2" },
+		"staged backing":      func(m *Manifest) { m.Staged.Disks[0].Backing = "disks/vdb.1.qcow2" },
+		"nvram outside":       func(m *Manifest) { m.States[0].NVRAM = "/etc/shadow" },
 		"no disks":            func(m *Manifest) { m.States[0].Disks = nil },
 		"disk twice":          func(m *Manifest) { m.States[0].Disks = append(m.States[0].Disks, m.States[0].Disks[0]) },
 		"disk name":           func(m *Manifest) { m.States[0].Disks[0].Name = "../x" },

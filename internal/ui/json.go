@@ -153,7 +153,7 @@ func toJSON(e event.Event, now time.Time) any {
 		}
 		return s
 	}
-	return nil
+	return stateJSON(e, h)
 }
 
 func (j *jsonOutput) Close() error {

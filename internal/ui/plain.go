@@ -46,6 +46,8 @@ func (p *plainOutput) Emit(e event.Event) {
 		p.line(p.options.Out, summaryText(e, p.options.Verbose)...)
 	case event.Error:
 		p.line(p.options.Err, errorText(e))
+	default:
+		p.line(p.options.Out, stateText(e)...)
 	}
 }
 
@@ -83,7 +85,7 @@ func (p *plainOutput) progress(e event.Progress) {
 // line writes lines with one Write, so that those of several programs in one log
 // do not mix.
 func (p *plainOutput) line(w io.Writer, lines ...string) {
-	if p.closed {
+	if p.closed || len(lines) == 0 {
 		return
 	}
 	if _, err := io.WriteString(w, strings.Join(lines, "\n")+"\n"); err != nil && p.err == nil {

@@ -49,6 +49,10 @@ func (t *terminal) Emit(e event.Event) {
 	case event.Error:
 		t.failLive()
 		t.print(t.options.Err, errorText(e))
+	default:
+		for _, line := range stateText(e) {
+			t.above(t.options.Out, line)
+		}
 	}
 }
 

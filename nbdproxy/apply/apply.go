@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
+	"vmsync/internal/blockindex"
 	"vmsync/nbdproxy/nbdconn"
 	"vmsync/nbdproxy/stream"
 )
@@ -34,11 +36,12 @@ type Disk struct {
 	// Incremental disks get zeros written. A full disk's export must read as zeros
 	// throughout beforehand, so its zero extents are not written.
 	Incremental bool
-	Size        int64 // bytes
+	Size        int64  // bytes
+	Index       *Index // to make meanwhile; nil for none
 }
 
-// Error is a failure of the server that takes a disk. [nbdconn.NoSpace] tells
-// whether its storage is full.
+// Error is a failure of the server that takes a disk, or of the disk's index.
+// [NoSpace] tells whether the storage is full.
 type Error struct {
 	Disk string
 	Err  error
@@ -46,6 +49,18 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("writing disk %q: %v", e.Disk, e.Err) }
 func (e *Error) Unwrap() error { return e.Err }
+
+// NoSpace tells whether the storage of a server or of an index is full.
+func NoSpace(err error) bool {
+	return nbdconn.NoSpace(err) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// Result is what became of one disk.
+type Result struct {
+	Sum stream.DiskSum
+	// Content is the digest of what the disk now holds; of a disk with an index.
+	Content blockindex.Digest
+}
 
 // ErrMismatch means that the stream is sound but not the one that was asked for.
 var ErrMismatch = errors.New("not the stream that was asked for")
@@ -132,11 +147,17 @@ func (d *Disk) dial(ctx context.Context) (*nbdconn.Conn, error) {
 }
 
 // Receive writes the stream to disks, which are in the order of the stream's
-// header, flushes, and returns the sums. meters has one entry per disk. The last byte of the
-// stream having been read, received is called; the writing goes on. When writing
-// fails while the stream is being waited for, interrupt is called to end that
-// wait. A server's failure is an [*Error]; the decoder's errors come as they are.
-func Receive(ctx context.Context, dec *stream.Decoder, disks []Disk, meters []*stream.Meter, received, interrupt func()) ([]stream.DiskSum, error) {
+// header, flushes, completes their indexes, and returns the results. meters has one entry per
+// disk. The last byte of the stream having been read, received is called; the writing
+// goes on. When writing fails while the stream is being waited for, interrupt is called to
+// end that wait. A server's or an index's failure is an [*Error]; the decoder's errors come
+// as they are.
+func Receive(ctx context.Context, dec *stream.Decoder, disks []Disk, meters []*stream.Meter, received, interrupt func()) ([]Result, error) {
+	indexers, err := openIndexers(disks)
+	defer closeIndexers(indexers)
+	if err != nil {
+		return nil, err
+	}
 	conns := make([]int, len(disks))
 	for i := range disks {
 		var err error
@@ -170,11 +191,12 @@ func Receive(ctx context.Context, dec *stream.Decoder, disks []Disk, meters []*s
 		// No queue can fill up, so that one slow disk does not hold back another's
 		// frames before the frames run out.
 		queues[i] = make(chan *stream.Frame, frames)
-		w := writer{disk: d, meter: meters[i], queue: queues[i], free: free}
+		n := min(conns[i], max(1, totalConns/len(disks)))
+		w := writer{disk: d, meter: meters[i], queue: queues[i], free: free, steady: new(steady), indexer: indexers[i], written: newBarrier(n)}
 		if !d.Incremental {
 			meters[i].Total.Store(d.Size)
 		}
-		for range min(conns[i], max(1, totalConns/len(disks))) {
+		for range n {
 			spawn(func() error { return w.run(ctx) })
 		}
 	}
@@ -185,7 +207,18 @@ func Receive(ctx context.Context, dec *stream.Decoder, disks []Disk, meters []*s
 	if g.Wait() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return dec.Result()
+	sums, err := dec.Result()
+	if err != nil {
+		return nil, err
+	}
+	results := make([]Result, len(disks))
+	for i, x := range indexers {
+		results[i].Sum = sums[i]
+		if results[i].Content, err = x.finish(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
 }
 
 // receiver reads a stream's connections.

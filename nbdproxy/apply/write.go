@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"sync/atomic"
 
 	"vmsync/nbdproxy/nbdconn"
 	"vmsync/nbdproxy/stream"
@@ -18,9 +19,14 @@ type writer struct {
 	meter *stream.Meter
 	queue <-chan *stream.Frame
 	free  chan<- *stream.Frame
+
+	steady  *steady
+	indexer *indexer // nil for none
+	written *barrier // that all of the disk is written and flushed
 }
 
-// run writes frames until the queue ends, then flushes what it wrote.
+// run writes frames until the queue ends, then flushes what it wrote and does its part of
+// what is left of the index.
 func (w *writer) run(ctx context.Context) error {
 	c, err := w.disk.dial(ctx)
 	if err != nil {
@@ -35,14 +41,20 @@ func (w *writer) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		case f, more := <-w.queue:
 			if !more {
-				return w.flush(c)
+				return w.end(ctx, c)
 			}
 			payload, err := f.Open(buf)
 			if err != nil {
 				return err
 			}
+			if err := w.indexer.frame(f, payload); err != nil {
+				return err
+			}
 			ops = appendOps(ops[:0], f, payload, w.disk.Incremental)
 			if err := c.Do(ops); err != nil {
+				return &Error{w.disk.Name, err}
+			}
+			if err := w.steady.written(c); err != nil {
 				return &Error{w.disk.Name, err}
 			}
 			w.meter.Handle(f.Kind, f.Bytes())
@@ -51,11 +63,41 @@ func (w *writer) run(ctx context.Context) error {
 	}
 }
 
-func (w *writer) flush(c *nbdconn.Conn) error {
+// end flushes, and once all writers of the disk have done so reads back what the
+// index lacks.
+func (w *writer) end(ctx context.Context, c *nbdconn.Conn) error {
 	if err := c.Flush(); err != nil {
 		return &Error{w.disk.Name, err}
 	}
-	return nil
+	if err := w.written.wait(ctx); err != nil {
+		return err
+	}
+	return w.indexer.readBack(c)
+}
+
+// barrier is passed when all have come to it.
+type barrier struct {
+	missing atomic.Int32
+	open    chan struct{}
+}
+
+func newBarrier(n int) *barrier {
+	b := &barrier{open: make(chan struct{})}
+	b.missing.Store(int32(n))
+	return b
+}
+
+// wait waits for the others, or for ctx.
+func (b *barrier) wait(ctx context.Context) error {
+	if b.missing.Add(-1) == 0 {
+		close(b.open)
+	}
+	select {
+	case <-b.open:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // appendOps appends the requests that write a frame. Zeros are never trimmed:

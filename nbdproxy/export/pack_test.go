@@ -1,7 +1,6 @@
 package export
 
 import (
-	"bytes"
 	"slices"
 	"testing"
 
@@ -73,48 +72,6 @@ func TestPackerKeepsTheLimits(t *testing.T) {
 		}
 		if n != len(tiny) {
 			t.Errorf("class %d: %d of %d extents", c, n, len(tiny))
-		}
-	}
-}
-
-func TestSplitZeros(t *testing.T) {
-	const g = granule
-	fill := func(parts ...int) []byte { // positive: that many ones; negative: zeros
-		var b []byte
-		for _, n := range parts {
-			if n > 0 {
-				b = append(b, bytes.Repeat([]byte{1}, n)...)
-			} else {
-				b = append(b, make([]byte, -n)...)
-			}
-		}
-		return b
-	}
-	const size = 10*g + 512
-	for name, c := range map[string]struct {
-		extents []stream.Extent
-		payload []byte
-		data    []stream.Extent
-		kept    []byte
-		zeros   []stream.Extent
-	}{
-		"no zeros":     {xs(0, 2*g), fill(2 * g), xs(0, 2*g), fill(2 * g), nil},
-		"only zeros":   {xs(g, 2*g), fill(-2 * g), nil, nil, xs(g, 2*g)},
-		"in the midst": {xs(0, 3*g), fill(g, -g, g), xs(0, g, 2*g, g), fill(2 * g), xs(g, g)},
-		"in front":     {xs(0, 2*g), fill(-g, g), xs(g, g), fill(g), xs(0, g)},
-		"one bit set":  {xs(0, g), fill(-(g - 1), 1), xs(0, g), fill(-(g - 1), 1), nil},
-		"across granules is not a granule": {xs(0, 2*g), fill(g/2, -g, g/2),
-			xs(0, 2*g), fill(g/2, -g, g/2), nil},
-		"part of a granule": {xs(512, 512), fill(-512), xs(512, 512), fill(-512), nil},
-		"end of the disk":   {xs(10*g, 512), fill(-512), nil, nil, xs(10*g, 512)},
-		"several extents": {xs(0, g, 2*g, g, 4*g, g), fill(g, -g, g),
-			xs(0, g, 4*g, g), fill(2 * g), xs(2*g, g)},
-	} {
-		var s splitter
-		s.zeros(c.extents, c.payload, size)
-		data, kept, zeros := s.data, s.kept, s.zero
-		if !cmp.Equal(data, c.data) || !bytes.Equal(kept, c.kept) || !cmp.Equal(zeros, c.zeros) {
-			t.Errorf("%s: data %v (%d bytes), zeros %v", name, data, len(kept), zeros)
 		}
 	}
 }

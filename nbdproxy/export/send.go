@@ -2,208 +2,203 @@ package export
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
-	"vmsync/nbdproxy/nbdconn"
+	"vmsync/internal/blockindex"
 	"vmsync/nbdproxy/stream"
 )
 
-// maxRead bounds one read request. qemu is fastest between 256 KiB and 1 MiB.
-const maxRead = 512 << 10
+// Result is what came of one disk.
+type Result struct {
+	Sum stream.DiskSum
+	// Content is the digest of the whole disk, whatever of it was sent: of a disk with
+	// Known and without Bitmap, nil of others.
+	Content *blockindex.Digest
+}
+
+// Send sends all disks, whose order is that of the stream's header, and ends the
+// stream. meters has one entry per disk. When something fails while other
+// goroutines wait for the stream's connection, interrupt is called to end that
+// wait. A failure of an export is an [*Error], one of Known an [*IndexError]; the
+// encoder's errors come as they are.
+func Send(ctx context.Context, disks []Disk, enc *stream.Encoder, meters []*stream.Meter, interrupt func()) ([]Result, error) {
+	got := make([]Result, len(disks))
+	err := pumpAll(ctx, len(disks), interrupt, func(ctx context.Context, i int, p *pump) error {
+		d := &disks[i]
+		s := sender{pump: p, disk: d, index: i, enc: enc, meter: meters[i], known: newKnown(d.Known, d.Size, d.KnownPart)}
+		var err error
+		got[i], err = s.run(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return got, enc.End()
+}
 
 // sender sends one disk.
 type sender struct {
-	disk    *Disk
-	index   int
-	enc     *stream.Encoder
-	meter   *stream.Meter
-	conns   int
-	workers int
+	*pump
+	disk  *Disk
+	index int
+	enc   *stream.Encoder
+	meter *stream.Meter
+	known *known // nil if nothing is known
 
-	fail context.CancelCauseFunc // ends the context of run, of all disks
-
-	frames  *backlog           // to be read and sent
-	readers chan *nbdconn.Conn // those that nobody reads with
-	warmth  nbdconn.Warmth
-	maximum int64     // bytes of a request; 0 for any
-	slices  sync.Pool // of *[]stream.Extent, for frames
+	mu      sync.Mutex // guards what follows
+	content blockindex.Digest
+	same    int64 // bytes that were looked at and not sent, for the receiver has them
 }
 
-// run surveys the disk and reads it on other connections: the survey hands frames to
-// be filled to workers, each of which reads, looks for zeros, compresses and writes
-// on its own.
-func (s *sender) run(ctx context.Context) (stream.DiskSum, error) {
+// looksAtAll tells whether every block of the disk is compared.
+func (s *sender) looksAtAll() bool { return s.known != nil && s.disk.Bitmap == "" }
+
+// run surveys the disk and reads it on other connections.
+func (s *sender) run(ctx context.Context) (Result, error) {
 	survey, err := newSurveyor(ctx, s.disk)
 	if err != nil {
-		return stream.DiskSum{}, err
+		return Result{}, err
 	}
 	defer survey.close()
-	if err := s.dialReaders(ctx); err != nil {
-		return stream.DiskSum{}, err
-	}
-	defer s.closeReaders()
-	s.frames = newBacklog()
-	var g errgroup.Group
-	spawn := func(f func() error) {
-		g.Go(func() error {
-			err := f()
-			if err != nil {
-				s.fail(err)
-			}
-			return err
-		})
-	}
-	spawn(func() error {
-		defer s.frames.close()
-		return s.pack(ctx, survey)
-	})
 	if s.disk.Bitmap == "" {
 		s.meter.Total.Store(s.disk.Size)
 	}
-	for i := range max(s.workers, s.conns) {
-		spawn(func() error { return s.work(ctx, i%2 == 1) })
+	err = s.pump.run(ctx, s.disk, func() error { return s.find(ctx, survey) }, func(worker int) error {
+		return s.work(ctx, worker%2 == 1)
+	})
+	if err != nil {
+		return Result{}, err
 	}
-	if err := g.Wait(); err != nil {
-		return stream.DiskSum{}, err
+	sum, err := s.enc.EndDisk(s.index)
+	if err != nil {
+		return Result{}, err
 	}
-	return s.enc.EndDisk(s.index)
+	return s.result(sum)
 }
 
-// dialReaders makes as many connections as the server is good for: one that does not
-// announce several may well take only one at a time to read with.
-func (s *sender) dialReaders(ctx context.Context) error {
-	s.readers = make(chan *nbdconn.Conn, s.conns)
-	for range s.conns {
-		c, err := s.disk.dial(ctx)
-		if err != nil {
-			s.closeReaders()
-			return err
-		}
-		s.readers <- c
-		f, err := c.Features()
-		sizes, serr := c.Sizes()
-		if err = errors.Join(err, serr); err != nil {
-			s.closeReaders()
-			return &Error{s.disk.Name, err}
-		}
-		s.maximum = sizes.Maximum
-		if !f.MultiConn {
-			break
-		}
+// result is called when nobody works any more. The encoder sees to it that a full disk is
+// covered, but knows nothing of what the receiver has.
+func (s *sender) result(sent stream.DiskSum) (Result, error) {
+	if !s.looksAtAll() {
+		return Result{Sum: sent}, nil
 	}
-	return nil
+	if n := sent.DataBytes + sent.ZeroBytes + s.same; n != s.disk.Size {
+		return Result{}, &Error{s.disk.Name, fmt.Errorf("%d of %d bytes were looked at", n, s.disk.Size)}
+	}
+	return Result{sent, &s.content}, nil
 }
 
-// closeReaders is called when no worker runs.
-func (s *sender) closeReaders() {
-	for {
-		select {
-		case c := <-s.readers:
-			c.Close()
-		default:
-			return
+// find makes frames of what the survey finds.
+func (s *sender) find(ctx context.Context, survey *surveyor) error {
+	p := s.packer(ctx, s.sendZero)
+	add := p.add
+	if s.known != nil && !s.known.part {
+		o := s.known.other(ctx)
+		defer o.stop()
+		add = func(e stream.Extent, c class) error {
+			if c == zero {
+				return s.addOther(p, o, e)
+			}
+			return p.add(e, c)
 		}
 	}
-}
-
-// pack makes frames of what the survey finds.
-func (s *sender) pack(ctx context.Context, survey *surveyor) error {
-	p := packer{
-		data: func(extents []stream.Extent) error { return s.frames.put(ctx, extents) },
-		zero: s.sendZero,
-		list: s.list,
+	if s.looksAtAll() {
+		add = byBlocks(s.disk.Size, add)
 	}
-	if err := survey.walk(func(e stream.Extent, c class) error { s.meter.Find(e); return p.add(e, c) }, s.meter.Scanned.Store); err != nil {
+	if err := survey.walk(func(e stream.Extent, c class) error { s.meter.Find(e); return add(e, c) }, s.meter.Scanned.Store); err != nil {
 		return err
 	}
 	s.meter.FoundAll()
 	return p.flush()
 }
 
-// list returns an empty list of extents, recycled if there is one.
-func (s *sender) list() []stream.Extent {
-	if l, ok := s.slices.Get().(*[]stream.Extent); ok {
-		return (*l)[:0]
+// byBlocks makes a function for all ranges of a disk, in turn, which calls add for runs of
+// whole blocks: a block that is partly data is data, and so every block can be compared.
+func byBlocks(size int64, add func(stream.Extent, class) error) func(stream.Extent, class) error {
+	b := blockwise{size: size, emit: func(e stream.Extent, t traits) error {
+		if t&holdsData != 0 {
+			return add(e, data)
+		}
+		return add(e, zero)
+	}}
+	return func(e stream.Extent, c class) error {
+		if c == zero {
+			return b.add(e.Length, 0)
+		}
+		return b.add(e.Length, holdsData)
 	}
+}
+
+// addOther packs those parts of an extent of zeros that the receiver does not have.
+func (s *sender) addOther(p *packer, o *other, e stream.Extent) error {
+	var packing error
+	same, err := o.parts(e, func(part stream.Extent) error {
+		packing = p.add(part, zero)
+		return packing
+	})
+	switch {
+	case packing != nil:
+		return packing
+	case err != nil:
+		return &IndexError{s.disk.Name, err}
+	}
+	s.skip(same)
 	return nil
 }
 
-func (s *sender) recycle(l []stream.Extent) { s.slices.Put(&l) }
-
-// job is what a worker keeps from frame to frame.
-type job struct {
-	buf   []byte
-	ops   []nbdconn.Op
-	split splitter
+// skip tells of bytes that the receiver has.
+func (s *sender) skip(n int64) {
+	s.meter.Skip(n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.same += n
 }
 
 // work fills and sends frames until there are no more. A worker at the back takes them
 // from there while the link holds the stream up; otherwise all read the disk from front to
 // back, which is what disks are fastest at.
 func (s *sender) work(ctx context.Context, back bool) error {
-	j := job{buf: make([]byte, stream.MaxPayload)}
+	req, split := newRequest(), splitter{size: s.disk.Size, known: s.known}
 	for {
 		extents, err := s.frames.take(ctx, back && s.enc.LinkBound())
 		if extents == nil || err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.content.Merge(split.content)
 			return err
 		}
-		n, err := s.read(ctx, &j, extents)
+		payload, err := s.reader.read(ctx, &req, extents)
 		if err != nil {
 			return err
 		}
-		j.split.zeros(extents, j.buf[:n], s.disk.Size)
+		if err := split.split(extents, payload); err != nil {
+			return &IndexError{s.disk.Name, err}
+		}
 		s.recycle(extents)
-		if len(j.split.data) > 0 {
-			if err := s.enc.Data(s.index, j.split.data, j.split.kept); err != nil {
-				return err
-			}
-			s.meter.Handle(stream.KindData, int64(len(j.split.kept)))
-		}
-		if len(j.split.zero) > 0 {
-			if err := s.sendZero(j.split.zero); err != nil {
-				return err
-			}
+		if err := s.send(&split); err != nil {
+			return err
 		}
 	}
 }
 
-// read fills the job's buffer and returns how much of it.
-func (s *sender) read(ctx context.Context, j *job, extents []stream.Extent) (int64, error) {
-	j.ops = j.ops[:0]
-	var n int64
-	for _, e := range extents {
-		j.ops = appendReads(j.ops, e, j.buf[n:n+e.Length])
-		n += e.Length
+// send sends what was split.
+func (s *sender) send(split *splitter) error {
+	if len(split.data) > 0 {
+		if err := s.enc.Data(s.index, split.data, split.kept); err != nil {
+			return err
+		}
+		s.meter.Handle(stream.KindData, int64(len(split.kept)))
 	}
-	var c *nbdconn.Conn
-	select {
-	case c = <-s.readers:
-	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+	if len(split.zero) > 0 {
+		if err := s.sendZero(split.zero); err != nil {
+			return err
+		}
 	}
-	defer func() { s.readers <- c }()
-	if err := c.Do(j.ops); err != nil {
-		return 0, &Error{s.disk.Name, err}
+	if split.same > 0 {
+		s.skip(split.same)
 	}
-	last := extents[len(extents)-1]
-	if from, length := s.warmth.Read(last.End()-n, n, s.disk.Size, s.maximum); length > 0 {
-		s.warm(ctx, from, length)
-	}
-	return n, nil
-}
-
-// warm makes a read for the server's sake. It may fail: it has a connection of its own,
-// and nobody asked for what it reads.
-func (s *sender) warm(ctx context.Context, from, length int64) {
-	c, err := s.disk.dial(ctx)
-	if err != nil {
-		return
-	}
-	_ = c.Do([]nbdconn.Op{{Kind: nbdconn.Read, Offset: from, Buf: make([]byte, length)}})
-	c.Close()
+	return nil
 }
 
 func (s *sender) sendZero(extents []stream.Extent) error {
@@ -214,14 +209,4 @@ func (s *sender) sendZero(extents []stream.Extent) error {
 		s.meter.Handle(stream.KindZero, e.Length)
 	}
 	return nil
-}
-
-// appendReads appends the requests that fill b with the extent.
-func appendReads(ops []nbdconn.Op, e stream.Extent, b []byte) []nbdconn.Op {
-	for off := e.Offset; len(b) > 0; {
-		n := min(len(b), maxRead)
-		ops = append(ops, nbdconn.Op{Kind: nbdconn.Read, Offset: off, Buf: b[:n]})
-		off, b = off+int64(n), b[n:]
-	}
-	return ops
 }

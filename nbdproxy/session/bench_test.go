@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -8,11 +9,12 @@ import (
 	"testing"
 
 	"vmsync/nbdproxy/session"
+	"vmsync/nbdproxy/spec"
 )
 
 // BenchmarkFullDisk copies a disk of 4 GiB that holds 1.5 GiB of data to a new
 // image: with nbdcopy, which goes from server to server, and with serve and apply
-// and a relay between them. Half the data are programs, half is noise.
+// and a relay between them, which make an index of the image or don't. Half the data are programs, half is noise.
 //
 //	go test ./nbdproxy/session -run '^$' -bench FullDisk -benchtime 3x
 func BenchmarkFullDisk(b *testing.B) {
@@ -46,9 +48,14 @@ func BenchmarkFullDisk(b *testing.B) {
 				b.Fatalf("nbdcopy: %v\n%s", err, out)
 			}
 		})
-		for _, compress := range []string{"none", "s2", "zstd", "auto"} {
-			copyWith("vmsync-"+compress, func(target *server) {
-				s, a := l.documents("", compress, []transfer{{name: "vda", size: size}}, []*server{source}, []*server{target})
+		for _, mode := range []string{"none", "none-index", "s2", "s2-index", "zstd", "zstd-index", "auto", "auto-index"} {
+			compress, indexed := strings.CutSuffix(mode, "-index")
+			copyWith("vmsync-"+mode, func(target *server) {
+				x := transfer{name: "vda", size: size}
+				if indexed {
+					x.index = target.socket + ".idx"
+				}
+				s, a := l.documents("", compress, []transfer{x}, []*server{source}, []*server{target})
 				serve, apply := start(b, session.Serve, s), start(b, session.Apply, a)
 				serve.awaitReady()
 				apply.awaitReady()
@@ -86,5 +93,23 @@ func writeContent(b *testing.B, path string, n int64) {
 		if _, err := f.WriteAt(block, off); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkHash makes the index of a disk of 4 GiB that holds 1.5 GiB of data.
+//
+//	go test ./nbdproxy/session -run '^$' -bench Hash -benchtime 3x
+func BenchmarkHash(b *testing.B) {
+	const size, payload = 4 * gib, 3 * gib / 2
+	l := newLab(b)
+	raw := l.path("content")
+	writeContent(b, raw, payload)
+	src := l.image("src", size)
+	l.run("qemu-img", "convert", "-n", "-f", "raw", "-O", "qcow2", raw, l.image("part", payload))
+	l.run("qemu-img", "convert", "-n", "-f", "qcow2", "-O", "qcow2", l.path("part"), src)
+	source := l.source(src, "")
+	b.SetBytes(payload)
+	for i := 0; b.Loop(); i++ {
+		l.hash(spec.HashDisk{Name: "vda", Socket: source.socket, Export: "disk", Size: size, Out: l.path(fmt.Sprint("idx", i))})
 	}
 }

@@ -36,12 +36,12 @@ func parse(doc []byte, v any) error {
 	return nil
 }
 
-// checkPaths makes sure that sockets are named in a way that does not depend on
-// the working directory.
+// checkPaths makes sure that sockets and files are named in a way that does not depend
+// on the working directory.
 func checkPaths(paths ...string) error {
 	for _, p := range paths {
 		if !filepath.IsAbs(p) {
-			return specError(fmt.Errorf("socket path %q is not absolute", p))
+			return specError(fmt.Errorf("path %q is not absolute", p))
 		}
 	}
 	return nil
@@ -55,8 +55,11 @@ func serveHeader(s *spec.Serve) (stream.Header, error) {
 		paths = append(paths, s.Listen)
 	}
 	for _, d := range s.Disks {
-		h.Disks = append(h.Disks, stream.Disk{Name: d.Name, Size: d.Size, Incremental: d.Bitmap != ""})
+		h.Disks = append(h.Disks, stream.Disk{Name: d.Name, Size: d.Size, Incremental: d.Bitmap != "" || d.Known != ""})
 		paths = append(paths, d.Socket)
+		if d.Known != "" {
+			paths = append(paths, d.Known)
+		}
 	}
 	return h, check(h, paths)
 }

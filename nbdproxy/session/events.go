@@ -72,6 +72,7 @@ func (e *emitter) progress(names []string, meters []*stream.Meter, traffic func(
 func reading(disk string, m *stream.Meter) spec.Progress {
 	p := spec.Progress{Disk: disk, Size: m.Size}
 	p.Zero = m.Zero.Load()
+	p.Same = m.Same.Load()
 	p.Done = m.Done.Load()
 	p.Found = m.Found.Load()
 	p.Scanned = m.Scanned.Load()

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"net"
 
+	"vmsync/internal/blockindex"
 	"vmsync/nbdproxy/apply"
 	"vmsync/nbdproxy/export"
-	"vmsync/nbdproxy/nbdconn"
 	"vmsync/nbdproxy/spec"
 	"vmsync/nbdproxy/stream"
 )
@@ -33,6 +33,7 @@ func describe(err error) *spec.Error {
 func classify(err error) (kind, disk string) {
 	var f *failure
 	var ex *export.Error
+	var ix *export.IndexError
 	var ap *apply.Error
 	var op *net.OpError
 	switch {
@@ -42,7 +43,9 @@ func classify(err error) (kind, disk string) {
 		return spec.KindStopped, "" // a signal
 	case errors.As(err, &ex):
 		return spec.KindExport, ex.Disk
-	case errors.As(err, &ap) && nbdconn.NoSpace(err):
+	case errors.As(err, &ix):
+		return indexKind(ix.Err), ix.Disk
+	case errors.As(err, &ap) && apply.NoSpace(err):
 		return spec.KindNoSpace, ap.Disk
 	case errors.As(err, &ap):
 		return spec.KindTarget, ap.Disk
@@ -56,4 +59,15 @@ func classify(err error) (kind, disk string) {
 		return spec.KindPeer, ""
 	}
 	return spec.KindOther, ""
+}
+
+// indexKind is the kind of what went wrong with an index file.
+func indexKind(err error) string {
+	switch {
+	case errors.Is(err, blockindex.ErrFormat), errors.Is(err, blockindex.ErrVersion):
+		return spec.KindSpec
+	case apply.NoSpace(err):
+		return spec.KindNoSpace
+	}
+	return spec.KindOther
 }

@@ -54,14 +54,14 @@ func serveDocument(l *lab) spec.Serve {
 }
 
 func TestWrongDocumentIsRefused(t *testing.T) {
-	ok := `{"version":2,"domain":"d","checkpoint":"c","listen":"/l","disks":[{"name":"vda","socket":"/s","export":"e","size":1}]}`
+	ok := `{"version":3,"domain":"d","checkpoint":"c","listen":"/l","disks":[{"name":"vda","socket":"/s","export":"e","size":1}]}`
 	edit := func(old, new string) string { return strings.Replace(ok, old, new, 1) + "\n" }
 	for name, doc := range map[string]string{
 		"no newline":       ok,
 		"no JSON":          "serve\n",
-		"other version":    edit(`"version":2`, `"version":3`),
-		"no version":       edit(`"version":2,`, ``),
-		"unknown field":    edit(`{"version":2`, `{"speed":9,"version":2`),
+		"other version":    edit(`"version":3`, `"version":4`),
+		"no version":       edit(`"version":3,`, ``),
+		"unknown field":    edit(`{"version":3`, `{"speed":9,"version":3`),
 		"two documents":    edit(`}]}`, `}]}{}`),
 		"no domain":        edit(`"domain":"d",`, ``),
 		"no disks":         edit(`{"name":"vda","socket":"/s","export":"e","size":1}`, ``),

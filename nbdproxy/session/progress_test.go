@@ -16,21 +16,26 @@ func checkProgress(t testing.TB, events []spec.Event, source bool) {
 			continue
 		}
 		p, was := *ev.Progress, latest[ev.Progress.Disk]
-		if p.Done < was.Done || p.Zero < was.Zero || p.Scanned < was.Scanned || p.Found < was.Found || p.Traffic.Wire < was.Traffic.Wire {
+		if p.Done < was.Done || p.Zero < was.Zero || p.Same < was.Same || p.Scanned < was.Scanned || p.Found < was.Found || p.Traffic.Wire < was.Traffic.Wire {
 			t.Errorf("progress went from %+v to %+v", was, p)
 		}
-		if p.Zero > p.Done || p.Found > p.Scanned || p.Total > p.Size || p.Total > 0 && p.Done > p.Total || source && p.Done > p.Found {
+		if p.Zero+p.Same > p.Done || p.Found > p.Scanned || p.Total > p.Size || p.Total > 0 && p.Done > p.Total || source && p.Done > p.Found {
 			t.Errorf("a part is more than its whole: %+v", p)
 		}
 		latest[p.Disk] = p
+	}
+	for _, p := range latest {
+		if p.Same != 0 && !source {
+			t.Errorf("a receiver compares nothing: %+v", p)
+		}
 	}
 	done := events[len(events)-1]
 	var data int64
 	for _, d := range done.Disks {
 		data += d.DataBytes
-		changed := d.DataBytes + d.ZeroBytes
 		p := latest[d.Name]
-		want := spec.Progress{Disk: d.Name, Size: p.Size, Total: changed, Done: changed, Zero: d.ZeroBytes, Traffic: p.Traffic}
+		changed := d.DataBytes + d.ZeroBytes + p.Same
+		want := spec.Progress{Disk: d.Name, Size: p.Size, Total: changed, Done: changed, Zero: d.ZeroBytes, Same: p.Same, Traffic: p.Traffic}
 		if source {
 			want.Scanned, want.Found = p.Size, changed
 		}

@@ -36,10 +36,11 @@ func serveStream(ctx context.Context, doc []byte, ev *emitter, log *slog.Logger)
 	if err != nil {
 		return nil, specError(err)
 	}
-	disks := make([]export.Disk, len(s.Disks))
-	for i, d := range s.Disks {
-		disks[i] = export.Disk{Name: d.Name, Socket: d.Socket, Export: d.Export, Bitmap: d.Bitmap, Size: d.Size}
+	disks, err := sources(&s)
+	if err != nil {
+		return nil, err
 	}
+	defer closeKnown(disks)
 	if err := export.Check(ctx, disks); err != nil {
 		return nil, err
 	}
@@ -82,14 +83,24 @@ func send(p *receiver, conns []*link.Conn, h stream.Header, c spec.Compression, 
 	names, meters := newMeters(h.Disks)
 	stopProgress := ev.progress(names, meters, enc.Traffic)
 	defer stopProgress()
-	sums, err := export.Send(p.ctx, disks, enc, meters, interrupter(conns))
+	got, err := export.Send(p.ctx, disks, enc, meters, interrupter(conns))
 	if err != nil {
 		return nil, err
 	}
 	if err := p.goodbye(); err != nil {
 		return nil, err
 	}
-	return &result{results(h.Disks, sums), enc.Traffic()}, nil
+	sums := make([]stream.DiskSum, len(got))
+	for i := range got {
+		sums[i] = got[i].Sum
+	}
+	res := &result{results(h.Disks, sums), enc.Traffic()}
+	for i := range got {
+		if c := got[i].Content; c != nil {
+			res.disks[i].Content = c.String()
+		}
+	}
+	return res, nil
 }
 
 // receiver watches the other direction of the stream's connections. The receiver

@@ -36,6 +36,9 @@ func Serve(ctx context.Context, s IO) error { return run(ctx, s, serveStream) }
 // Apply takes a stream and writes it to NBD servers. It returns as [Serve] does.
 func Apply(ctx context.Context, s IO) error { return run(ctx, s, applyStream) }
 
+// Hash makes block indexes of exports. It returns as [Serve] does.
+func Hash(ctx context.Context, s IO) error { return run(ctx, s, hashDisks) }
+
 // result is what a done event reports.
 type result struct {
 	disks   []spec.DiskResult

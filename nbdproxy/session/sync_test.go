@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"vmsync/nbdproxy/spec"
 )
@@ -22,7 +23,13 @@ type transfer struct {
 	from   string
 	to     string
 	bitmap string
+	known  string // path of an index
 	size   int64
+
+	index   string   // to be made of to; empty for none
+	parents []string // indexes of what to is built on
+	content string   // of parents
+	resume  bool
 }
 
 // documents describe transfers between servers that run.
@@ -35,15 +42,23 @@ func (l *lab) documents(parent, compress string, transfers []transfer, sources, 
 		Version: spec.Version, Domain: "vm1", Checkpoint: "cp2", Parent: parent, Listen: l.path("apply.sock"),
 	}
 	for i, x := range transfers {
-		s.Disks = append(s.Disks, spec.ServeDisk{Name: x.name, Socket: sources[i].socket, Export: "disk", Bitmap: x.bitmap, Size: x.size})
-		a.Disks = append(a.Disks, spec.ApplyDisk{Name: x.name, Socket: targets[i].socket, Export: "disk", Incremental: x.bitmap != "", Size: x.size})
+		s.Disks = append(s.Disks, spec.ServeDisk{Name: x.name, Socket: sources[i].socket, Export: "disk", Bitmap: x.bitmap, Known: x.known, Size: x.size})
+		a.Disks = append(a.Disks, spec.ApplyDisk{Name: x.name, Socket: targets[i].socket, Export: "disk", Incremental: x.bitmap+x.known != "", Size: x.size,
+			Index: x.index, Parents: x.parents, ParentContent: x.content, Resume: x.resume})
 	}
 	return s, a
 }
 
-// sync runs a whole transfer and returns what both ends agree on. Afterwards
-// nothing has the images open.
+// sync runs a whole transfer and returns what both ends agree on, and the receiver's
+// digests. Afterwards nothing has the images open.
 func (l *lab) sync(parent, compress string, transfers ...transfer) []spec.DiskResult {
+	l.t.Helper()
+	_, received := l.ends(parent, compress, transfers...)
+	return received
+}
+
+// ends is sync for a test that wants to know of either end.
+func (l *lab) ends(parent, compress string, transfers ...transfer) (sender, receiver []spec.DiskResult) {
 	l.t.Helper()
 	var sources, targets []*server
 	for _, x := range transfers {
@@ -54,7 +69,7 @@ func (l *lab) sync(parent, compress string, transfers ...transfer) []spec.DiskRe
 	slices.Reverse(a.Disks) // the order of the documents' disks means nothing
 	serve, apply, wire := l.connect(s, a)
 	sent, received := serve.done(), apply.done()
-	if diff := cmp.Diff(sent.Disks, received.Disks); diff != "" {
+	if diff := cmp.Diff(sent.Disks, received.Disks, cmpopts.IgnoreFields(spec.DiskResult{}, "Content")); diff != "" {
 		l.t.Errorf("the ends do not agree (-sent +received):\n%s", diff)
 	}
 	if n := wire(); n >= 0 && sent.Traffic.Wire != n {
@@ -68,7 +83,7 @@ func (l *lab) sync(parent, compress string, transfers ...transfer) []spec.DiskRe
 	for _, s := range slices.Concat(sources, targets) {
 		s.stop()
 	}
-	return sent.Disks
+	return sent.Disks, received.Disks
 }
 
 // writes makes qemu-io commands that scatter n writes of 4 KiB, one per two MiB.

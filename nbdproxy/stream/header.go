@@ -23,7 +23,7 @@ const prefaceSize = 24
 type Header struct {
 	Domain     string `json:"domain"`
 	Checkpoint string `json:"checkpoint"`
-	Parent     string `json:"parent,omitempty"` // empty when every disk is full
+	Parent     string `json:"parent,omitempty"` // empty when nothing builds on a checkpoint
 	Disks      []Disk `json:"disks"`
 	// State is what a receiver that cannot ask the source needs to make a state of
 	// the stream: a JSON object, absent from a stream whose two ends talk to each
@@ -35,8 +35,9 @@ type Header struct {
 type Disk struct {
 	Name string `json:"name"` // target device, e.g. "vda"
 	Size int64  `json:"size"` // bytes, at least 1
-	// Incremental disks carry what changed since Header.Parent. The others are
-	// full: their extents cover the disk exactly.
+	// Incremental disks carry what changed since Header.Parent, or, without one, what is
+	// not as the receiver said that it has it. The others are full: their extents cover
+	// the disk exactly.
 	Incremental bool `json:"incremental"`
 }
 
@@ -69,8 +70,6 @@ func (h *Header) Validate() error {
 			return fmt.Errorf("disk %q is named twice", d.Name)
 		case d.Size < 1 || d.Size > MaxSize:
 			return fmt.Errorf("disk %q has %d bytes; 1 to %d are allowed", d.Name, d.Size, int64(MaxSize))
-		case d.Incremental && h.Parent == "":
-			return fmt.Errorf("disk %q is incremental, but the header names no parent", d.Name)
 		}
 		seen[d.Name] = true
 	}

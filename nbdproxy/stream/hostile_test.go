@@ -47,7 +47,6 @@ func TestHostileHeaderIsRefused(t *testing.T) {
 		"negative size":       with(`{"name":"vda","size":-1}`),
 		"size too large":      with(fmt.Sprintf(`{"name":"vda","size":%d}`, int64(MaxSize)+1)),
 		"size beyond 64 bits": with(`{"name":"vda","size":99999999999999999999}`),
-		"orphan increment":    with(`{"name":"vda","size":512,"incremental":true}`),
 		"too many disks":      with(disk + manyDisks(MaxDisks)),
 		"state is null":       `{"state":null,"domain":"d","checkpoint":"c","disks":[` + disk + `]}`,
 		"state is no object":  `{"state":"{}","domain":"d","checkpoint":"c","disks":[` + disk + `]}`,

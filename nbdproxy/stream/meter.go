@@ -12,6 +12,7 @@ type Meter struct {
 	Total   atomic.Int64 // bytes of changed extents in all; 0 while unknown
 	Done    atomic.Int64 // bytes of extents handled so far
 	Zero    atomic.Int64 // those of Done that are zero extents
+	Same    atomic.Int64 // those of Done that need not be sent, for the receiver has them
 }
 
 // Find tells of a changed extent. Extents are found in ascending order.
@@ -32,4 +33,10 @@ func (m *Meter) Handle(kind Kind, n int64) {
 	if kind == KindZero {
 		m.Zero.Add(n)
 	}
+}
+
+// Skip tells that n bytes of extents were compared and need not be sent.
+func (m *Meter) Skip(n int64) {
+	m.Done.Add(n)
+	m.Same.Add(n)
 }

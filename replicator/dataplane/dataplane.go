@@ -29,6 +29,9 @@ import (
 const (
 	Serve = "serve" // with a spec.Serve
 	Apply = "apply" // with a spec.Apply
+	// Hash is with a spec.Hash. It has nothing to be ready with: [Session.Ready] is not
+	// to be called.
+	Hash = "hash"
 )
 
 const (
@@ -64,7 +67,8 @@ func missing(err error) error {
 }
 
 // Session is one running vmsync-nbd. Its methods are safe for several goroutines;
-// Ready and Wait are meant to be called once each, in this order.
+// Ready, unless the mode has no ready event, and Wait are meant to be called once each, in
+// this order.
 type Session struct {
 	process *proc.Process
 	mode    string
@@ -263,7 +267,7 @@ func (s *Session) result() ([]spec.DiskResult, spec.Traffic, error) {
 func (s *Session) failure(exit error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	op := map[string]string{Serve: "send the stream", Apply: "receive the stream"}[s.mode]
+	op := map[string]string{Serve: "send the stream", Apply: "receive the stream", Hash: "hash the disks"}[s.mode]
 	if s.failed != nil {
 		return &replicator.Error{Kind: kindOf(s.failed.Kind), Disk: s.failed.Disk, Op: op, Err: errors.New(s.failed.Message)}
 	}

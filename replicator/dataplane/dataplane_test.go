@@ -51,8 +51,13 @@ func TestMain(m *testing.M) {
 
 func session(t *testing.T, says ...string) *Session {
 	t.Helper()
+	return sessionOf(t, Serve, says...)
+}
+
+func sessionOf(t *testing.T, mode string, says ...string) *Session {
+	t.Helper()
 	t.Setenv(helperEnv, strings.Join(says, "\n"))
-	s, err := Start(t.Context(), os.Args[0], Serve, spec.Serve{Version: spec.Version, Domain: "web"})
+	s, err := Start(t.Context(), os.Args[0], mode, spec.Serve{Version: spec.Version, Domain: "web"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +82,19 @@ func TestResultsAndProgressArrive(t *testing.T) {
 	want := []spec.Progress{{Disk: "vda", Done: 5, Total: 9, Traffic: spec.Traffic{Wire: 3}}}
 	if diff := cmp.Diff(want, seen); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestHashIsNeverReady(t *testing.T) {
+	const content = "00112233445566778899aabbccddeeff"
+	disks, _, err := sessionOf(t, Hash, `{"event":"done","traffic":{},"disks":[{"name":"vda","data_bytes":9,"content":"`+content+`"}]}`).Wait(t.Context(), nil)
+	if diff := cmp.Diff([]spec.DiskResult{{Name: "vda", DataBytes: 9, Content: content}}, disks); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	_, _, err = sessionOf(t, Hash, `{"event":"failed","error":{"kind":"export","disk":"vda","message":"it broke"}}`, "EXIT-1").Wait(t.Context(), nil)
+	typed, ok := errors.AsType[*replicator.Error](err)
+	if !ok || typed.Kind != replicator.KindExport || typed.Disk != "vda" || typed.Op != "hash the disks" {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -14,7 +14,7 @@ package remote
 import "time"
 
 // protocol is the version of the messages between controller and agent.
-const protocol = 2
+const protocol = 3
 
 // How often the controller pings, and how long either side bears silence.
 const (
@@ -30,12 +30,15 @@ const (
 	methodProgress = "progress" // notification from the agent
 
 	methodInspect = "source.inspect"
+	methodTake    = "source.takeknown"
 	methodBegin   = "source.begin"
 	methodSent    = "source.wait"
+	methodHashed  = "source.hashed"
 	methodFinish  = "source.finish"
 
 	methodOpen     = "target.open"
 	methodPrepare  = "target.prepare"
+	methodKnown    = "target.known"
 	methodReceived = "target.wait"
 	methodCommit   = "target.commit"
 	methodSettle   = "target.settle"

@@ -37,6 +37,12 @@ func (s Source) Inspect(ctx context.Context, r replicator.InspectRequest) (*repl
 	return call[replicator.SourceView](ctx, s.Conn, methodInspect, r)
 }
 
+// TakeKnown implements replicator.SourceEnd.
+func (s Source) TakeKnown(ctx context.Context, r replicator.KnownPart) error {
+	_, err := call[struct{}](ctx, s.Conn, methodTake, r)
+	return err
+}
+
 // Begin implements replicator.SourceEnd.
 func (s Source) Begin(ctx context.Context, r replicator.BeginRequest) (*replicator.Begun, error) {
 	return call[replicator.Begun](ctx, s.Conn, methodBegin, r)
@@ -45,6 +51,11 @@ func (s Source) Begin(ctx context.Context, r replicator.BeginRequest) (*replicat
 // Wait implements replicator.SourceEnd.
 func (s Source) Wait(ctx context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
 	return wait(ctx, s.Conn, methodSent, progress)
+}
+
+// Hashed implements replicator.SourceEnd.
+func (s Source) Hashed(ctx context.Context, r replicator.KnownRequest) (*replicator.KnownPart, error) {
+	return call[replicator.KnownPart](ctx, s.Conn, methodHashed, r)
 }
 
 // Finish implements replicator.SourceEnd.
@@ -61,6 +72,11 @@ func (t Target) Open(ctx context.Context, r replicator.OpenRequest) (*replicator
 // Prepare implements replicator.TargetEnd.
 func (t Target) Prepare(ctx context.Context, r replicator.PrepareRequest) (*replicator.Prepared, error) {
 	return call[replicator.Prepared](ctx, t.Conn, methodPrepare, r)
+}
+
+// Known implements replicator.TargetEnd.
+func (t Target) Known(ctx context.Context, r replicator.KnownRequest) (*replicator.KnownPart, error) {
+	return call[replicator.KnownPart](ctx, t.Conn, methodKnown, r)
 }
 
 // Wait implements replicator.TargetEnd.

@@ -24,6 +24,8 @@ import (
 type Host interface {
 	// Agent starts `vmsync agent`.
 	Agent(ctx context.Context) (Process, error)
+	// Run runs vmsync there and waits for its end; see [sshHost.Run].
+	Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error
 	// DialUnix connects to a unix socket on the host.
 	DialUnix(ctx context.Context, path string) (HalfCloser, error)
 	Close() error
@@ -173,9 +175,7 @@ func (h *sshHost) Agent(context.Context) (Process, error) {
 			}
 			var missing *ssh.NotFoundError
 			if errors.As(err, &missing) {
-				return &replicator.Error{Kind: replicator.KindProgramMissing, Op: "start vmsync on " + h.name,
-					Hint: "install vmsync on " + h.name + ", in a folder that is in the PATH of non-interactive SSH commands, such as /usr/local/bin",
-					Err:  err}
+				return h.notInstalled(err)
 			}
 			select { // what it said on stderr is complete once it has been read to its end
 			case <-drained:

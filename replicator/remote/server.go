@@ -97,14 +97,19 @@ func (a *agent) methods() handler.Map {
 		methodClose: handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
 
 		methodInspect: serve(a, &a.source, replicator.SourceEnd.Inspect),
-		methodBegin:   serve(a, &a.source, replicator.SourceEnd.Begin),
-		methodSent:    serve(a, &a.source, waitAndPush[replicator.SourceEnd]),
+		methodTake: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r replicator.KnownPart) (struct{}, error) {
+			return struct{}{}, s.TakeKnown(ctx, r)
+		}),
+		methodBegin:  serve(a, &a.source, replicator.SourceEnd.Begin),
+		methodSent:   serve(a, &a.source, waitAndPush[replicator.SourceEnd]),
+		methodHashed: serve(a, &a.source, replicator.SourceEnd.Hashed),
 		methodFinish: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r finishRequest) (struct{}, error) {
 			return struct{}{}, s.Finish(ctx, r.Drop)
 		}),
 
 		methodOpen:     serve(a, &a.target, replicator.TargetEnd.Open),
 		methodPrepare:  serve(a, &a.target, replicator.TargetEnd.Prepare),
+		methodKnown:    serve(a, &a.target, replicator.TargetEnd.Known),
 		methodReceived: serve(a, &a.target, waitAndPush[replicator.TargetEnd]),
 		methodCommit:   serve(a, &a.target, replicator.TargetEnd.Commit),
 		methodSettle: serve(a, &a.target, func(t replicator.TargetEnd, ctx context.Context, _ struct{}) (*replicator.Settled, error) {

@@ -27,7 +27,7 @@ const libvirtQemuDir = "/var/lib/libvirt/qemu"
 // other error only Close may follow.
 func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicator.Begun, error) {
 	const op = "begin the backup"
-	if e.closed || e.dom == nil || e.run != nil {
+	if e.closed || e.dom == nil || e.run != nil || e.readOnly {
 		return nil, e.sequence(op)
 	}
 	state, err := e.dom.State(ctx)
@@ -37,8 +37,20 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	if !state.BackupPossible() {
 		return nil, e.fail(replicator.KindDomainOff, op, "start it, or wait for its next start", fmt.Errorf("the domain is %s", state))
 	}
+	if err := e.adopt(ctx, req); err != nil {
+		return nil, err
+	}
 	if err := e.checkRequest(req); err != nil {
 		return nil, err
+	}
+	if req.Parent != "" {
+		images, err := e.dom.CheckpointImages(ctx, req.Parent)
+		if err == nil {
+			err = checkPlaces(e.drives, req, images)
+		}
+		if err != nil {
+			return nil, e.withDomain(op, err)
+		}
 	}
 	for _, name := range req.Forget {
 		if err := e.deleteCheckpoint(ctx, name); err != nil {
@@ -53,6 +65,15 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	started, err := e.start(ctx, state, req, backup, checkpoint)
 	if err != nil {
 		return nil, err
+	}
+	if req.HashOnly {
+		if err := e.describeDisks(ctx, req, started); err != nil {
+			return nil, err
+		}
+		return started, e.hash(ctx, backup, started)
+	}
+	if err := e.lookAtFirmware(ctx, started); err != nil {
+		return nil, e.fail("", "read the UEFI variables and the TPM", "", err)
 	}
 	if started.DomainXML, err = e.dom.XML(ctx, libvirt.Portable); err != nil {
 		return nil, e.fail("", op, "", err)
@@ -82,8 +103,9 @@ func (e *End) start(ctx context.Context, state libvirt.State, req replicator.Beg
 	if err != nil {
 		return nil, e.fail("", op, "", err)
 	}
-	r := &run{checkpoint: req.Checkpoint, scratch: e.scratchFiles(backup), dir: e.runFolder(), described: req.Describe != nil}
-	if err := e.checkScratch(r.scratch); err != nil {
+	r := &run{checkpoint: req.Checkpoint, dir: e.runFolder(), described: req.Describe != nil}
+	rooms, err := e.checkScratch(e.scratchFiles(backup))
+	if err != nil {
 		return nil, err
 	}
 	if err := e.startGuard(ctx); err != nil {
@@ -98,10 +120,16 @@ func (e *End) start(ctx context.Context, state libvirt.State, req replicator.Beg
 	if job != libvirt.JobNone {
 		return nil, e.fail(replicator.KindJobActive, op, "try again when it is done", fmt.Errorf("another job runs: %s", job))
 	}
-	began, err := e.beginFrozen(context.WithoutCancel(ctx), state, r, backupXML, checkpointXML)
+	var began *replicator.Begun
+	if req.HashOnly {
+		began, err = e.beginBare(context.WithoutCancel(ctx), r, backupXML)
+	} else {
+		began, err = e.beginFrozen(context.WithoutCancel(ctx), state, r, backupXML, checkpointXML)
+	}
 	if err != nil {
 		return nil, err
 	}
+	e.watcher = e.startWatch(rooms, state.PausedByIOError())
 	got, err := e.dom.Backup(ctx)
 	if err != nil {
 		return nil, e.fail("", op, "", err)
@@ -139,15 +167,11 @@ func (e *End) exportSocket(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The folder's name goes on with a shortened form of the domain's name.
-	folders, err := filepath.Glob(filepath.Join(libvirtQemuDir, fmt.Sprintf("domain-%d-*", id)))
-	if err != nil {
-		return "", err
+	dir, err := ours.RunFolder(libvirtQemuDir, id, e.dom.Name)
+	if err == nil && dir == "" {
+		dir, err = e.makeExportFolder(ctx)
 	}
-	dir := ""
-	if len(folders) == 1 {
-		dir = folders[0]
-	} else if dir, err = e.makeExportFolder(ctx); err != nil {
+	if err != nil {
 		return "", err
 	}
 	socket := filepath.Join(dir, ours.SocketName(e.pair))
@@ -160,6 +184,9 @@ func (e *End) exportSocket(ctx context.Context) (string, error) {
 	}
 	return socket, nil
 }
+
+// exportFolder is the one that [End.makeExportFolder] makes.
+func (e *End) exportFolder() string { return filepath.Join(e.opts.RunDir, "export", e.dom.UUID) }
 
 // makeExportFolder makes a folder that only qemu's user and root can enter, for
 // hosts whose libvirt keeps its folders elsewhere.
@@ -176,11 +203,10 @@ func (e *End) makeExportFolder(ctx context.Context) (string, error) {
 	if err := os.Chmod(e.opts.RunDir, 0o711); err != nil {
 		return "", err
 	}
-	parent := filepath.Join(e.opts.RunDir, "export")
-	if err := os.MkdirAll(parent, 0o711); err != nil {
+	dir := e.exportFolder()
+	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil {
 		return "", err
 	}
-	dir := filepath.Join(parent, e.dom.UUID)
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
@@ -211,13 +237,14 @@ func (e *End) document(req replicator.BeginRequest, backup libvirt.Backup, began
 	if err := ours.CheckSocketPath(began.Socket); err != nil {
 		return nil, err
 	}
-	doc := serveOf(e.dom.Name, req, backup, began.Disks, began.Socket, e.identity)
+	doc := serveOf(e.dom.Name, req, backup, began.Disks, began.Socket, e.identity, e.known.paths())
 	if req.Describe == nil {
 		return &doc, nil
 	}
 	state := replicator.StreamState{Time: began.Time, Consistency: began.Consistency, FrozenSeconds: began.Frozen.Seconds(),
 		Source:    replicator.StreamSource{UUID: e.dom.UUID, Host: req.Describe.SourceHost, HostID: e.hostID},
 		DomainXML: began.DomainXML, LeftOut: req.Describe.LeftOut}
+	began.Warnings = append(began.Warnings, state.SetFirmware(began.NVRAM, began.TPM)...)
 	var err error
 	doc.State, err = state.Encode()
 	return &doc, err

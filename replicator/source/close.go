@@ -30,6 +30,8 @@ func (e *End) Close() error {
 		e.session.Stop()
 	}
 	var errs []error
+	// What it found is told by Wait, or nobody asks any more.
+	_ = e.watcher.stop()
 	if e.frozen {
 		if err := e.thaw(ctx); err != nil {
 			errs = append(errs, e.fail("", "thaw the guest", "the guard goes on trying for 10 minutes", err))
@@ -39,6 +41,10 @@ func (e *End) Close() error {
 		errs = append(errs, e.undo(ctx))
 	}
 	errs = append(errs, e.dismissGuard())
+	e.known.close()
+	if e.dom != nil && e.lock != nil && !e.readOnly {
+		errs = append(errs, os.RemoveAll(e.hashFolder()))
+	}
 	e.lock.Release()
 	if e.conn != nil {
 		e.conn.Close()
@@ -69,6 +75,11 @@ func (e *End) undo(ctx context.Context) error {
 			e.log.Info("checkpoint left for the next sync to delete", "domain", e.dom.Name, "checkpoint", e.run.checkpoint)
 		} else if err != nil {
 			errs = append(errs, e.fail("", "delete checkpoint "+e.run.checkpoint, "the next sync of this domain deletes it", err))
+		}
+	}
+	if !e.run.job {
+		if err := os.RemoveAll(e.exportFolder()); err != nil {
+			errs = append(errs, e.fail("", "remove the export's folder", "", err))
 		}
 	}
 	if err := os.RemoveAll(e.run.dir); err != nil {
@@ -122,13 +133,20 @@ func (e *End) endJob(ctx context.Context) (ended bool, err error) {
 	return ended, nil
 }
 
-// deleteCheckpoint deletes a checkpoint of ours with its bitmaps, or, where the
-// bitmaps are gone, makes libvirt forget it.
+// deleteCheckpoint deletes a checkpoint of ours with its bitmaps, be it one that
+// libvirt does not know, or, where the bitmaps are gone, makes libvirt forget it.
 func (e *End) deleteCheckpoint(ctx context.Context, name string) error {
 	if pair, _, ok := replicator.ParseCheckpointName(name); !ok || pair != e.pair {
 		return fmt.Errorf("checkpoint %s is not one of pair %s", name, e.pair)
 	}
-	return e.removeCheckpoint(ctx, name)
+	if err := e.removeCheckpoint(ctx, name); err != nil || !e.stray[name] {
+		return err
+	}
+	if err := e.dropBitmaps(ctx, name); err != nil {
+		return err
+	}
+	delete(e.stray, name)
+	return nil
 }
 
 // removeCheckpoint is deleteCheckpoint for a checkpoint that is known to be ours.
@@ -147,7 +165,11 @@ func (e *End) removeCheckpoint(ctx context.Context, name string) error {
 		return fmt.Errorf("%w (%s)", errOff, state)
 	}
 	e.log.Info("checkpoint without usable bitmaps: libvirt is told to forget it", "domain", e.dom.Name, "checkpoint", name, "error", err)
-	return e.dom.DeleteCheckpoint(ctx, name, true)
+	if err := e.dom.DeleteCheckpoint(ctx, name, true); err != nil {
+		return err
+	}
+	// One bitmap that is missing has kept libvirt from deleting the others.
+	return e.dropBitmaps(ctx, name)
 }
 
 // Finish implements replicator.SourceEnd.
@@ -162,6 +184,9 @@ func (e *End) Finish(ctx context.Context, drop []string) error {
 		return e.fail("", op, "", err)
 	}
 	e.session.Stop()
+	if err := e.watcher.stop(); err != nil {
+		e.log.Warn("found while the target kept the state", "domain", e.dom.Name, "error", err)
+	}
 	if e.run.job {
 		if _, err := e.endJob(ctx); err != nil {
 			return e.fail("", "end the backup job", "the next sync of this domain ends it", err)

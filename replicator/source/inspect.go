@@ -48,22 +48,43 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 		return nil, &replicator.Error{Kind: kindOf(err), Domain: req.Domain, Op: op,
 			Hint: "`virsh list --all` shows the domains of this host", Err: withoutDomain(op, err)}
 	}
-	what := "sync of " + dom.Name
-	if err := replicator.Patiently(ctx, func() (err error) {
-		if e.lock, err = ours.TakeLock(e.opts.RunDir, dom.UUID, what); err != nil {
-			return &replicator.Error{Kind: kindOf(err), Domain: dom.Name, Op: op, Err: err}
-		}
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	e.dom, e.hostID = dom, host.UUID
 	view := &replicator.SourceView{Name: dom.Name, UUID: dom.UUID, HostID: host.UUID,
 		Certificate: e.identity.Certificate, SeenFrom: e.opts.SeenFrom}
-	if err := e.look(ctx, view); err != nil {
+	if err := e.takeLock(ctx, dom, req.ReadOnly, view); err != nil {
+		return nil, err
+	}
+	e.dom, e.hostID, e.readOnly = dom, host.UUID, req.ReadOnly
+	look := e.look
+	if e.readOnly {
+		look = e.lookOnly
+	}
+	if err := look(ctx, view); err != nil {
 		return nil, e.fail("", op, "", err)
 	}
 	return view, nil
+}
+
+// takeLock takes the run's lock, or, for a mere look, says who holds it.
+func (e *End) takeLock(ctx context.Context, dom *libvirt.Domain, readOnly bool, view *replicator.SourceView) error {
+	what := "sync of " + dom.Name
+	if readOnly {
+		what = "look at " + dom.Name
+	}
+	take := func() (err error) {
+		if e.lock, err = ours.TakeLock(e.opts.RunDir, dom.UUID, what); err != nil {
+			return &replicator.Error{Kind: kindOf(err), Domain: dom.Name, Op: "inspect the domain", Err: err}
+		}
+		return nil
+	}
+	if !readOnly {
+		return replicator.Patiently(ctx, take)
+	}
+	err := take()
+	if busy, ok := errors.AsType[*replicator.BusyError](err); ok {
+		view.HeldBy = busy.Error()
+		return nil
+	}
+	return err
 }
 
 // look fills the view. The lock is held: whatever carries vmsync's names is of a dead
@@ -192,9 +213,6 @@ func (e *End) lookAtDisks(ctx context.Context, view *replicator.SourceView) erro
 	if err != nil {
 		return err
 	}
-	if doc.NVRAM() != "" {
-		view.Warnings = append(view.Warnings, "the UEFI variables are not replicated: the replica boots with fresh ones, without boot entries and enrolled keys")
-	}
 	e.drives = doc.Disks()
 	e.disks = make(map[string]replicator.SourceDisk, len(e.drives))
 	for _, drive := range e.drives {
@@ -231,7 +249,7 @@ func (e *End) lookAtDisk(ctx context.Context, drive domainxml.Disk, disk *replic
 	return nil
 }
 
-// removeLeftFiles removes scratch files and socket folders of dead runs. No job is
+// removeLeftFiles removes scratch files, sockets and socket folders of dead runs. No job is
 // active and the lock is held: nobody uses them.
 func (e *End) removeLeftFiles(view *replicator.SourceView) error {
 	for _, drive := range e.drives {
@@ -246,7 +264,14 @@ func (e *End) removeLeftFiles(view *replicator.SourceView) error {
 			return err
 		}
 	}
-	return os.RemoveAll(e.runFolder())
+	removed, err := ours.RemoveSockets(libvirtQemuDir, e.dom.Name)
+	for _, path := range removed {
+		view.Cleaned = append(view.Cleaned, "removed the socket "+path+" of a dead sync")
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll(e.exportFolder()), os.RemoveAll(e.runFolder()), os.RemoveAll(e.hashFolder()))
 }
 
 func (e *End) lookAtCheckpoints(ctx context.Context, view *replicator.SourceView) error {
@@ -256,6 +281,7 @@ func (e *End) lookAtCheckpoints(ctx context.Context, view *replicator.SourceView
 	}
 	e.checkpoints = vmsyncCheckpoints(all)
 	view.Checkpoints = e.checkpoints
+	e.lookForOrphans(view)
 	return nil
 }
 

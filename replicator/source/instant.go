@@ -50,6 +50,16 @@ func (e *End) beginFrozen(ctx context.Context, state libvirt.State, r *run, back
 	return began, nil
 }
 
+// beginBare begins a backup without a checkpoint, which needs no freeze.
+func (e *End) beginBare(ctx context.Context, r *run, backupXML string) (*replicator.Begun, error) {
+	began := &replicator.Begun{Time: time.Now().UTC(), Consistency: replicator.ConsistencyCrash}
+	e.run = r
+	if err := e.beginBackup(ctx, r, backupXML, ""); err != nil {
+		return nil, err
+	}
+	return began, nil
+}
+
 // thawAtOnce thaws the guest if it may be frozen.
 func (e *End) thawAtOnce(ctx context.Context) error {
 	if !e.frozen {
@@ -96,7 +106,7 @@ func (e *End) beginBackup(ctx context.Context, r *run, backupXML, checkpointXML 
 			return e.fail("", op, "", err)
 		}
 	}
-	r.job, r.made = true, true
+	r.job, r.made = true, checkpointXML != ""
 	err := e.callBegin(ctx, backupXML, checkpointXML)
 	if err == nil {
 		r.certain = true

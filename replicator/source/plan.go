@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"vmsync/internal/domainxml"
@@ -37,6 +38,8 @@ func (e *End) checkRequest(req replicator.BeginRequest) error {
 			return &replicator.Error{Kind: replicator.KindNoDisk, Domain: e.dom.Name, Disk: d.Name, Op: op, Err: errors.New("the domain has no such disk")}
 		case disk.Unfit != "" || disk.Ignored:
 			return &replicator.Error{Kind: replicator.KindDiskUnfit, Domain: e.dom.Name, Disk: d.Name, Op: op, Err: fmt.Errorf("it cannot be replicated: %s", disk.Unfit)}
+		case req.HashOnly && d.Parent == "":
+			return bad("disk %s has no parent to be compared with", d.Name)
 		case d.Parent != "" && d.Parent != req.Parent:
 			return bad("disk %s has the parent %s, the stream %s", d.Name, d.Parent, req.Parent)
 		case d.Parent != "" && !e.hasCheckpoint(d.Parent, d.Name):
@@ -50,6 +53,26 @@ func (e *End) checkRequest(req replicator.BeginRequest) error {
 		}
 		if pair, _, ok := replicator.ParseCheckpointName(name); !ok || pair != e.pair {
 			return bad("%q is not a checkpoint of pair %s", name, e.pair)
+		}
+	}
+	return nil
+}
+
+// checkPlaces fails if a disk of the request has an image that was another disk's when
+// the parent was made. Their bitmaps have the same name, so nobody else would notice,
+// and the changes of one disk would be written over the content of the other. An image
+// of neither is the disk's own, on top of which another was put, or moved.
+func checkPlaces(drives []domainxml.Disk, req replicator.BeginRequest, then map[string]string) error {
+	for _, d := range drives {
+		i := slices.IndexFunc(req.Disks, func(b replicator.BeginDisk) bool { return b.Name == d.Name })
+		if i < 0 || req.Disks[i].Parent == "" || then[d.Name] == d.Path {
+			continue
+		}
+		for other, path := range then {
+			if path == d.Path && other != d.Name {
+				return &replicator.Error{Kind: replicator.KindCheckpointInconsistent, Disk: d.Name, Op: "begin the backup",
+					Err: fmt.Errorf("its image, %s, was that of disk %s when checkpoint %s was made", path, other, req.Parent)}
+			}
 		}
 	}
 	return nil
@@ -119,8 +142,9 @@ func checkJob(asked libvirt.Backup, got *libvirt.Backup) error {
 	return nil
 }
 
-// serveOf makes what vmsync-nbd gets.
-func serveOf(domain string, req replicator.BeginRequest, backup libvirt.Backup, disks []replicator.BegunDisk, listen string, own pin.Identity) spec.Serve {
+// serveOf makes what vmsync-nbd gets. disks are in the request's order; known are the
+// files with what the target holds of them.
+func serveOf(domain string, req replicator.BeginRequest, backup libvirt.Backup, disks []replicator.BegunDisk, listen string, own pin.Identity, known map[string]string) spec.Serve {
 	doc := spec.Serve{Version: spec.Version, Domain: domain, Checkpoint: req.Checkpoint, Parent: req.Parent,
 		Listen: listen, Compress: req.Compress, Rate: req.Rate, Lanes: req.Lanes}
 	if req.Direct != nil {
@@ -130,10 +154,13 @@ func serveOf(domain string, req replicator.BeginRequest, backup libvirt.Backup, 
 	for _, d := range backup.Disks {
 		exports[d.Name] = d
 	}
-	for _, d := range disks {
+	for i, d := range disks {
 		export := exports[d.Name]
-		doc.Disks = append(doc.Disks, spec.ServeDisk{Name: d.Name, Socket: backup.Socket, Export: export.Export,
-			Bitmap: export.Bitmap, Size: d.Size})
+		serve := spec.ServeDisk{Name: d.Name, Socket: backup.Socket, Export: export.Export, Bitmap: export.Bitmap, Size: d.Size}
+		if req.Disks[i].Known {
+			serve.Known, serve.KnownPart = known[d.Name], req.Disks[i].KnownPart
+		}
+		doc.Disks = append(doc.Disks, serve)
 	}
 	return doc
 }

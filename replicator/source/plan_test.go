@@ -62,7 +62,7 @@ func TestOneBackupMixesFullAndIncrementalDisks(t *testing.T) {
 		{Name: "vdb", Socket: "/s.sock", Export: "vdb", Size: 1 << 20},
 	}}
 	own := pin.Identity{Certificate: "own", Key: "secret"}
-	if diff := cmp.Diff(wantServe, serveOf("web", mixed(), backup, disks, "/l", own)); diff != "" {
+	if diff := cmp.Diff(wantServe, serveOf("web", mixed(), backup, disks, "/l", own, nil)); diff != "" {
 		t.Error(diff)
 	}
 	req := mixed()
@@ -70,7 +70,7 @@ func TestOneBackupMixesFullAndIncrementalDisks(t *testing.T) {
 	req.Direct = &replicator.DirectTarget{Address: "192.0.2.1:49152", Certificate: "theirs"}
 	wantServe.Compress, wantServe.Rate, wantServe.Lanes = "s2", 7, 3
 	wantServe.Connect = &spec.Connect{Addresses: []string{"192.0.2.1:49152"}, Certificate: "theirs", Identity: own}
-	if diff := cmp.Diff(wantServe, serveOf("web", req, backup, disks, "/l", own)); diff != "" {
+	if diff := cmp.Diff(wantServe, serveOf("web", req, backup, disks, "/l", own, nil)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -99,6 +99,30 @@ func TestSenselessRequestsAreRefused(t *testing.T) {
 		c.change(&req)
 		if err := inspected().checkRequest(req); replicator.KindOf(err) != c.kind {
 			t.Errorf("%s: kind %q (%v), want %q", what, replicator.KindOf(err), err, c.kind)
+		}
+	}
+}
+
+func TestImageOfAnotherDiskIsNoticed(t *testing.T) {
+	drives := inspected().drives // vda has /img/a.qcow2, vdb /dev/vg/b
+	for name, c := range map[string]struct {
+		then map[string]string
+		disk string
+	}{
+		"as it was":                    {map[string]string{"vda": "/img/a.qcow2", "vdb": "/dev/vg/b"}, ""},
+		"not known":                    {nil, ""},
+		"on top or moved":              {map[string]string{"vda": "/img/old.qcow2", "vdb": "/dev/vg/b"}, ""},
+		"changed places":               {map[string]string{"vda": "/dev/vg/b", "vdb": "/img/a.qcow2"}, "vda"},
+		"was of a disk that is gone":   {map[string]string{"vda": "/x", "vdz": "/img/a.qcow2"}, "vda"},
+		"of a disk that is sent whole": {map[string]string{"vda": "/img/a.qcow2", "vdz": "/dev/vg/b"}, ""},
+		"shared by two":                {map[string]string{"vda": "/img/a.qcow2", "vdz": "/img/a.qcow2"}, ""},
+	} {
+		err := checkPlaces(drives, mixed(), c.then)
+		switch {
+		case c.disk == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case c.disk != "" && (replicator.KindOf(err) != replicator.KindCheckpointInconsistent || replicator.AsError(err).Disk != c.disk):
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -226,23 +250,6 @@ func TestCheckpointsAreSortedByNumber(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestScratchSpaceIsLowBelowItsLeast(t *testing.T) {
-	const gib = 1 << 30
-	for _, c := range []struct {
-		s    space
-		want bool
-	}{
-		{space{free: 64 << 20, total: gib}, false},
-		{space{free: 64<<20 - 1, total: gib}, true},
-		{space{free: 9 * gib, total: 1000 * gib}, true},
-		{space{free: 10 * gib, total: 1000 * gib}, false},
-	} {
-		if c.s.low() != c.want {
-			t.Errorf("%+v: low is %v", c.s, c.s.low())
-		}
 	}
 }
 

@@ -51,33 +51,32 @@ type End struct {
 	disks       map[string]replicator.SourceDisk
 	drives      []domainxml.Disk // every disk of the domain, in its order
 	checkpoints []replicator.SourceCheckpoint
+	// stray are checkpoints that libvirt does not know and of which there may be
+	// bitmaps.
+	stray map[string]bool
 
 	guard       *guard.Client
 	frozen      bool // the guest may be frozen by us
 	frozenSince time.Time
 	frozenFor   time.Duration // of the last freeze, when it is over
+	known       known
 	run         *run
+	watcher     *watcher // of the job, from when it has begun
 	session     *dataplane.Session
-	handed      bool // Wait has returned a result
+	hashes      map[string]string // files with what Wait has hashed, by disk
+	handed      bool              // Wait has returned a result
+	readOnly    bool              // only a look was asked for
 	closed      bool
 }
 
 // run is what Begin began.
 type run struct {
 	checkpoint string
-	job        bool // our job may exist
-	made       bool // the checkpoint may exist and is not yet the next baseline
-	certain    bool // Begin saw the job; if not, it may still appear
-	described  bool // the stream describes its state: the checkpoint stays only after Finish
-	scratch    []scratchFile
+	job        bool   // our job may exist
+	made       bool   // the checkpoint may exist and is not yet the next baseline
+	certain    bool   // Begin saw the job; if not, it may still appear
+	described  bool   // the stream describes its state: the checkpoint stays only after Finish
 	dir        string // of the stream's socket
-}
-
-// scratchFile is where a disk's old blocks go while the guest overwrites them.
-type scratchFile struct {
-	disk string
-	path string
-	size int64 // bytes it may grow to: the disk's size
 }
 
 var _ replicator.SourceEnd = (*End)(nil)
@@ -90,7 +89,7 @@ func New(opts Options) *End {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &End{opts: opts, log: opts.Log}
+	return &End{opts: opts, log: opts.Log, stray: make(map[string]bool)}
 }
 
 // runFolder is where the stream's socket lives. The lock allows one run for each

@@ -34,9 +34,18 @@ func (t *Target) refuseForeign(ctx context.Context) error {
 		return t.fail(replicator.KindOther, op, "", "", err)
 	}
 	if mark, ok := doc.Mark(); ok && mark.Pair == t.manifest.Pair {
+		if mark.Role != "" && mark.Role != string(t.manifest.Role) {
+			return t.fail(replicator.KindRole, op, "", "see with `virsh metadata` who changed it, and have one of them say what is true",
+				fmt.Errorf("the domain on the target is marked as %s, but the store says it is %s", mark.Role, t.manifest.Role))
+		}
 		return nil
 	}
-	return t.fail(replicator.KindOtherMachine, op, "",
+	return t.foreign()
+}
+
+// foreign is the error of a domain that has the replica's name but is not the replica.
+func (t *Target) foreign() error {
+	return t.fail(replicator.KindOtherMachine, "look at the replica's domain", "",
 		"give the replica another name with --target-domain, or undefine that domain if it is not needed",
 		errors.New("the target has a domain of this name that is not a replica of this store"))
 }
@@ -58,9 +67,9 @@ func (t *Target) chooseUUID(ctx context.Context) (string, error) {
 
 // define defines the replica's domain over run overlays, shut off and without
 // autostart.
-func (t *Target) define(ctx context.Context, run []store.RunOverlay) error {
+func (t *Target) define(ctx context.Context, state *store.State, run []store.RunOverlay) error {
 	const op = "define the replica's domain"
-	xml, err := t.replicaXML(run)
+	xml, err := t.replicaXML(state, run)
 	if err != nil {
 		return t.fail(replicator.KindDefine, op, "", "", err)
 	}
@@ -77,9 +86,8 @@ func (t *Target) define(ctx context.Context, run []store.RunOverlay) error {
 
 // replicaXML makes the replica's definition from the source's, changing only
 // what must differ.
-func (t *Target) replicaXML(run []store.RunOverlay) (string, error) {
-	head := t.manifest.Head()
-	b, err := os.ReadFile(t.folder.Path(head.DomainXML))
+func (t *Target) replicaXML(state *store.State, run []store.RunOverlay) (string, error) {
+	b, err := os.ReadFile(t.folder.Path(state.DomainXML))
 	if err != nil {
 		return "", err
 	}
@@ -109,7 +117,25 @@ func (t *Target) replicaXML(run []store.RunOverlay) (string, error) {
 			doc.RemoveDisk(d.Name)
 		}
 	}
+	if t.manifest.RunNVRAM != "" {
+		doc.SetNVRAM(t.folder.Path(t.manifest.RunNVRAM))
+	}
 	doc.SetMark(domainxml.Mark{Role: string(t.manifest.Role), Pair: t.manifest.Pair, Store: t.folder.Dir(),
-		SourceHost: t.manifest.Source.Host, Checkpoint: head.Checkpoint, Time: head.Time})
+		SourceHost: t.manifest.Source.Host, Checkpoint: state.Checkpoint, Time: state.Time})
 	return doc.String()
+}
+
+// undefine takes the replica's domain away, if it is there.
+func (t *Target) undefine(ctx context.Context) error {
+	dom, err := t.virt.Lookup(ctx, t.domain)
+	if errors.Is(err, libvirt.ErrNoDomain) {
+		return nil
+	}
+	if err == nil {
+		err = dom.Undefine(ctx)
+	}
+	if err != nil {
+		return t.fail(replicator.KindUnreachable, "undefine the replica's domain", "", "", err)
+	}
+	return nil
 }

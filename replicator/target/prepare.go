@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"vmsync/internal/faultpoint"
 	"vmsync/internal/qemu"
 	"vmsync/internal/store"
 	"vmsync/nbdproxy/spec"
@@ -19,22 +20,32 @@ const clients = 8
 
 // Prepare implements replicator.TargetEnd.
 func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ *replicator.Prepared, err error) {
+	if t.readOnly {
+		return nil, t.fail(replicator.KindSequence, "prepare", "", "", errors.New("only a look was asked for"))
+	}
 	if t.prep != nil {
 		if err := t.discard(); err != nil {
 			return nil, err
 		}
 	}
+	if err := t.mayChange(ctx); err != nil {
+		return nil, err
+	}
 	if err := t.reserve(req); err != nil {
 		return nil, err
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	t.prep = &preparation{req: req, cancel: cancel,
+	t.prep = &preparation{req: req, cancel: cancel, disks: make([]receiving, len(req.Disks)),
 		dir: filepath.Join(runRoot, fmt.Sprintf("%s-%d", t.manifest.Pair, req.Generation))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.discard())
 		}
 	}()
+	if err := t.stage(ctx); err != nil {
+		return nil, err
+	}
+	faultpoint.Hit("target-staged")
 	if err := os.MkdirAll(t.prep.dir, 0o700); err != nil {
 		return nil, t.fail(replicator.KindOther, "make a folder for sockets", "", "", err)
 	}
@@ -43,12 +54,20 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 	if req.Direct != nil {
 		doc.Direct = &spec.Direct{Addresses: req.Direct.Addresses, Certificate: req.Direct.Certificate}
 	}
-	for _, d := range req.Disks {
-		server, err := t.prepareDisk(ctx, run, d)
-		if err != nil {
+	prepared := &replicator.Prepared{Socket: doc.Listen}
+	if err := t.learn(ctx); err != nil {
+		return nil, err
+	}
+	faultpoint.Hit("target-learnt")
+	for i, d := range req.Disks {
+		r := &t.prep.disks[i]
+		if err := t.serveDisk(ctx, run, r); err != nil {
 			return nil, t.storeError("prepare an image", d.Name, err)
 		}
-		doc.Disks = append(doc.Disks, spec.ApplyDisk{Name: d.Name, Socket: server.Socket, Export: server.Name, Incremental: d.Incremental, Size: d.Size})
+		doc.Disks = append(doc.Disks, t.applyDisk(d, r))
+		if r.known != "" {
+			prepared.Known = append(prepared.Known, replicator.KnownDisk{Name: d.Name, Partial: d.Incremental, Resumed: r.resumed})
+		}
 	}
 	t.prep.session, err = dataplane.Start(ctx, t.program, dataplane.Apply, doc)
 	var ready spec.Event
@@ -58,7 +77,7 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 	if err != nil {
 		return nil, t.fail(replicator.KindOther, "start vmsync-nbd on the target", "", "", err)
 	}
-	prepared := &replicator.Prepared{Socket: doc.Listen, NotDirect: ready.Why}
+	prepared.NotDirect = ready.Why
 	if ready.Address != "" {
 		prepared.Direct = &replicator.DirectTarget{Address: ready.Address, Certificate: ready.Certificate}
 	}
@@ -99,46 +118,35 @@ func (t *Target) reserve(req replicator.PrepareRequest) error {
 	return t.save(&m)
 }
 
-// prepareDisk makes a disk's new image and serves it.
-func (t *Target) prepareDisk(ctx, run context.Context, d replicator.PrepareDisk) (qemu.Export, error) {
-	name := store.ImageName(d.Name, t.prep.req.Generation)
-	t.prep.images = append(t.prep.images, name)
-	path := t.folder.Path(name)
-	var err error
-	if d.Incremental {
-		base := t.headDisk(d.Name)
-		if base == nil {
-			return qemu.Export{}, errors.New("the store has no such disk to build on")
-		}
-		err = qemu.CreateOverlay(ctx, path, filepath.Base(base.Top()), d.Size)
-	} else {
-		err = qemu.Create(ctx, path, d.Size)
-	}
-	if err == nil {
-		err = t.own(path, 0o640)
-	}
-	if err != nil {
-		return qemu.Export{}, err
-	}
-	e := qemu.Export{Image: path, Socket: filepath.Join(t.prep.dir, d.Name+".sock"), Name: d.Name, Clients: clients}
+// serveDisk serves a disk's new image, to be written.
+func (t *Target) serveDisk(ctx, run context.Context, r *receiving) error {
+	e := qemu.Export{Image: t.folder.Path(r.Image), Socket: filepath.Join(t.prep.dir, r.Name+".sock"), Name: r.Name, Clients: clients}
 	server, err := qemu.Serve(ctx, run, e)
 	if err != nil {
-		return qemu.Export{}, err
+		return err
 	}
-	t.prep.servers = append(t.prep.servers, server)
-	return e, nil
+	r.server = server
+	return nil
+}
+
+// applyDisk is what vmsync-nbd is told of a disk.
+func (t *Target) applyDisk(d replicator.PrepareDisk, r *receiving) spec.ApplyDisk {
+	e := r.server.Export()
+	a := spec.ApplyDisk{Name: d.Name, Socket: e.Socket, Export: e.Name, Size: d.Size,
+		Incremental: d.Incremental || r.known != "", Index: t.folder.Path(store.IndexName(r.Image)), Resume: r.indexed}
+	if r.Backing != "" {
+		for _, name := range t.manifest.Indexes(r.Backing) {
+			a.Parents = append(a.Parents, t.folder.Path(name))
+		}
+		a.ParentContent = t.headDisk(d.Name).Content
+	}
+	return a
 }
 
 // headDisk finds a disk of the head.
 func (t *Target) headDisk(name string) *store.Disk {
-	head := t.manifest.Head()
-	if head == nil {
-		return nil
-	}
-	for i := range head.Disks {
-		if head.Disks[i].Name == name {
-			return &head.Disks[i]
-		}
+	if head := t.manifest.Head(); head != nil {
+		return head.Disk(name)
 	}
 	return nil
 }
@@ -168,31 +176,53 @@ func (t *Target) freeSpaceHint() string {
 // stop ends the children and removes their sockets. Images are closed and
 // consistent when it returns nil.
 func (p *preparation) stop() error {
-	p.session.Stop()
 	var errs []error
-	for _, s := range p.servers {
-		errs = append(errs, s.Stop())
+	if p.session != nil {
+		p.session.Stop()
 	}
-	p.session, p.servers = nil, nil
+	for i := range p.disks {
+		if s := p.disks[i].server; s != nil {
+			errs = append(errs, s.Stop())
+		}
+		p.disks[i].server = nil
+	}
+	p.session = nil
 	p.cancel()
 	return errors.Join(append(errs, os.RemoveAll(p.dir))...)
 }
 
-// discard undoes a Prepare. Images that are thrown away need not be closed well.
+// discard undoes a Prepare.
 func (t *Target) discard() error {
 	p := t.prep
 	t.prep, t.received = nil, nil
 	if p.session != nil {
 		p.session.Stop()
 	}
-	for _, s := range p.servers {
-		s.Kill()
+	for _, d := range p.disks {
+		if d.server != nil {
+			d.server.Kill() // an image that is thrown away need not be closed well
+		}
 	}
 	p.cancel()
-	errs := []error{os.RemoveAll(p.dir), t.folder.Remove(p.images...)}
+	errs := []error{os.RemoveAll(p.dir), t.unstage(p.names())}
 	if t.before != nil {
 		errs = append(errs, t.save(t.before))
 		t.before = nil
 	}
 	return errors.Join(errs...)
+}
+
+// leave ends a Prepare whose stream did not come to its end, but keeps what came for
+// the next run.
+func (t *Target) leave() error {
+	p := t.prep
+	t.prep = nil
+	err := p.stop()
+	var known []string
+	for _, d := range p.disks {
+		if d.known != "" && d.known != store.IndexName(d.Image) {
+			known = append(known, d.known)
+		}
+	}
+	return errors.Join(err, t.folder.Remove(known...))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -12,104 +11,58 @@ import (
 	"vmsync/internal/qemu"
 	"vmsync/internal/store"
 	"vmsync/replicator"
+	"vmsync/replicator/target/tree"
 )
 
 // Settle implements replicator.TargetEnd.
 //
-// Its order keeps every instant safe to crash at and to start the domain at:
-// before an overlay is merged into its base the domain is pointed at a run
-// overlay that reads through both, so that a half-merged base is never seen
-// alone; before an image goes, nothing refers to it any more.
+// Its order keeps every instant safe to crash at and to start the domain at: the domain
+// is pointed at the new head before older states go, and an image goes only when nothing
+// refers to it any more.
 func (t *Target) Settle(ctx context.Context) (*replicator.Settled, error) {
-	head := t.manifest.Head()
-	if head == nil {
-		return &replicator.Settled{}, nil
+	settled, _, err := t.settle(ctx)
+	return settled, err
+}
+
+// settle tells besides whether there was anything to do.
+func (t *Target) settle(ctx context.Context) (*replicator.Settled, bool, error) {
+	settled := &replicator.Settled{}
+	if len(t.manifest.States) == 0 {
+		return settled, false, nil
 	}
-	if err := t.point(ctx, head.Disks); err != nil {
-		return nil, err
+	worked := false
+	var defineErr error
+	if !t.pointed() {
+		worked = true
+		// Data goes on being kept in order while somebody sees to libvirt.
+		if defineErr = t.point(ctx); defineErr != nil && replicator.KindOf(defineErr) != replicator.KindDefine {
+			return nil, false, defineErr
+		}
 	}
 	faultpoint.Hit("target-before-merge")
-	settled := &replicator.Settled{}
-	merged, err := t.merge(ctx, head)
+	held, err := t.retain(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, h := range held {
+		settled.Warnings = append(settled.Warnings, "kept longer than the policy says: "+h)
+	}
+	images := tree.Tree{Folder: t.folder, Manifest: t.manifest, Own: func(path string) error { return t.own(path, 0o640) }}
+	n, err := images.Reshape(ctx)
+	t.manifest = images.Manifest
+	worked = worked || n > 0
 	switch {
-	case errors.Is(err, qemu.ErrNoSpace), errors.Is(err, qemu.ErrInUse):
-		// The state reads right through its overlays; the next run merges them.
-		settled.Warnings = append(settled.Warnings, fmt.Sprintf("the overlays of state %s could not be merged yet: %v", head.ID, err))
-		return settled, nil
+	case isNoSpace(err), errors.Is(err, qemu.ErrInUse):
+		// Every state reads right through its overlays; the next run merges them.
+		settled.Warnings = append(settled.Warnings, fmt.Sprintf("overlays could not be merged yet: %v", err))
 	case err != nil:
-		return nil, t.fail(replicator.KindStore, "merge overlays", "", "the state is complete; the next run tries again", err)
-	case merged != nil:
-		faultpoint.Hit("target-after-merge")
-		if err := t.point(ctx, merged); err != nil {
-			return nil, err
-		}
+		return nil, false, t.fail(replicator.KindStore, "merge overlays", "", "every state is complete; the next run tries again", err)
 	}
 	faultpoint.Hit("target-before-sweep")
 	if _, err := t.sweep(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return settled, nil
-}
-
-// merge merges each disk's overlays into its base and returns the disks as they
-// are then, or nil if there was nothing to merge. The manifest still lists the
-// overlays: they go out of use only when the domain has been pointed past them.
-func (t *Target) merge(ctx context.Context, head *store.State) ([]store.Disk, error) {
-	var disks []store.Disk
-	any := false
-	for _, d := range head.Disks {
-		// From the top down each overlay is merged into the one below, so that every
-		// image above the point reached so far reads the same throughout.
-		for i := len(d.Images) - 1; i > 0; i-- {
-			any = true
-			if err := qemu.Commit(ctx, t.folder.Path(d.Images[i])); err != nil {
-				return nil, fmt.Errorf("disk %s: %w", d.Name, err)
-			}
-			if err := t.folder.SyncFiles(d.Images[i-1]); err != nil {
-				return nil, fmt.Errorf("disk %s: %w", d.Name, err)
-			}
-		}
-		d.Images = d.Images[:1:1]
-		disks = append(disks, d)
-	}
-	if !any {
-		return nil, nil
-	}
-	return disks, nil
-}
-
-// point makes run overlays over the tops of disks, points the domain at them,
-// and then lists disks as the head's.
-func (t *Target) point(ctx context.Context, disks []store.Disk) error {
-	old := t.manifest.Run
-	fresh, err := t.makeRun(ctx, disks)
-	if err != nil {
-		return t.storeError("make run overlays", "", err)
-	}
-	// Both sets are listed while the domain may refer to either.
-	m := *t.manifest
-	m.Run = append(append([]store.RunOverlay{}, old...), fresh...)
-	if m.TargetUUID == "" {
-		if m.TargetUUID, err = t.chooseUUID(ctx); err != nil {
-			return t.fail(replicator.KindUnreachable, "choose the replica's UUID", "", "", err)
-		}
-	}
-	if err := t.save(&m); err != nil {
-		return err
-	}
-	if err := t.define(ctx, fresh); err != nil {
-		return err
-	}
-	// Somebody may have started the domain before it was redefined: it then runs on
-	// the old overlays, which must stay.
-	if err := t.refuseActive(ctx); err != nil {
-		return err
-	}
-	m.Run = fresh
-	head := m.States[len(m.States)-1]
-	head.Disks = disks
-	m.States = append(append([]store.State{}, m.States[:len(m.States)-1]...), head)
-	return t.save(&m)
+	return settled, worked, defineErr
 }
 
 func (t *Target) save(m *store.Manifest) error {
@@ -118,50 +71,6 @@ func (t *Target) save(m *store.Manifest) error {
 	}
 	t.manifest = m
 	return nil
-}
-
-// makeRun makes an empty overlay over each disk's top image.
-func (t *Target) makeRun(ctx context.Context, disks []store.Disk) ([]store.RunOverlay, error) {
-	var fresh []store.RunOverlay
-	generation := t.manifest.Head().Generation
-	serial := t.nextSerial(generation)
-	var names []string
-	for _, d := range disks {
-		name := store.RunName(d.Name, generation, serial)
-		path := t.folder.Path(name)
-		if err := t.folder.Remove(name); err != nil { // of a run that died right here
-			return nil, err
-		}
-		if err := qemu.CreateOverlay(ctx, path, "../"+d.Top(), d.Size); err != nil {
-			return nil, fmt.Errorf("disk %s: %w", d.Name, err)
-		}
-		if err := t.own(path, 0o660); err != nil {
-			return nil, fmt.Errorf("disk %s: %w", d.Name, err)
-		}
-		sum, err := fileSum(path)
-		if err != nil {
-			return nil, fmt.Errorf("disk %s: %w", d.Name, err)
-		}
-		fresh = append(fresh, store.RunOverlay{Disk: d.Name, Image: name, Base: d.Top(), SHA256: sum})
-		names = append(names, name)
-	}
-	return fresh, t.folder.SyncFiles(names...)
-}
-
-// nextSerial gives a serial that no listed run overlay of this generation has.
-func (t *Target) nextSerial(generation int64) int {
-	serial := 1
-	for taken := true; taken; {
-		taken = false
-		for _, r := range t.manifest.Run {
-			if r.Image == store.RunName(r.Disk, generation, serial) {
-				taken = true
-				serial++
-				break
-			}
-		}
-	}
-	return serial
 }
 
 // recover completes what a dead run of this replica left undone, and removes
@@ -173,56 +82,32 @@ func (t *Target) recover(ctx context.Context) (cleaned, warnings []string, err e
 			return nil, nil, err
 		}
 	}
-	if !t.settledAlready() {
-		s, err := t.Settle(ctx)
-		if replicator.KindOf(err) == replicator.KindDefine {
-			// The data goes on being replicated while somebody sees to libvirt.
-			return nil, []string{err.Error()}, nil
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		warnings = s.Warnings
+	debris, err := t.folder.Debris(t.manifest)
+	if err != nil {
+		return nil, nil, t.storeError("look for leftovers", "", err)
+	}
+	settled, worked, err := t.settle(ctx)
+	switch {
+	case replicator.KindOf(err) == replicator.KindDefine:
+		// The data goes on being replicated while somebody sees to libvirt.
+		warnings = append(warnings, err.Error())
+	case err != nil:
+		return nil, nil, err
+	default:
+		warnings = settled.Warnings
+	}
+	if worked && err == nil && t.pointed() {
 		cleaned = append(cleaned, "finished committing state "+t.manifest.Head().ID)
 	}
-	if len(warnings) > 0 {
-		return cleaned, warnings, nil
+	if len(t.manifest.States) == 0 {
+		if debris, err = t.sweep(); err != nil {
+			return nil, nil, err
+		}
 	}
-	removed, err := t.sweep()
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(removed) > 0 {
-		cleaned = append(cleaned, "removed "+strings.Join(removed, ", "))
+	if len(debris) > 0 {
+		cleaned = append(cleaned, "removed "+strings.Join(debris, ", "))
 	}
 	return cleaned, warnings, nil
-}
-
-// settledAlready tells whether the domain points at the head, and no overlay
-// waits to be merged.
-func (t *Target) settledAlready() bool {
-	head := t.manifest.Head()
-	if head == nil {
-		return true
-	}
-	over := map[string]string{}
-	for _, r := range t.manifest.Run {
-		if over[r.Disk] != "" {
-			return false
-		}
-		over[r.Disk] = r.Base
-	}
-	for _, d := range head.Disks {
-		if len(d.Images) > 1 || over[d.Name] != d.Top() {
-			return false
-		}
-	}
-	for _, r := range t.manifest.Run {
-		if _, err := os.Stat(t.folder.Path(r.Image)); err != nil {
-			return false // deleted to give up what a started replica wrote
-		}
-	}
-	return len(over) == len(head.Disks)
 }
 
 // sweep removes files that nothing refers to.

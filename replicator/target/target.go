@@ -6,9 +6,9 @@
 // images over the head, so that starting the replica, on purpose or by mistake,
 // changes no state, and so that it can be told afterwards that it was started.
 //
-// The package must never touch what the manifest lists but by merging an overlay
-// into its base while the head is read through both, and never overwrite a
-// replica that runs or was run.
+// The package must never change what a listed state reads as, and never overwrite a
+// replica that runs or was run. An image that the manifest names changes only by a
+// store.Step.
 package target
 
 import (
@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"vmsync/internal/libvirt"
 	"vmsync/internal/qemu"
@@ -37,6 +38,7 @@ type Target struct {
 
 	program string // vmsync-nbd
 	virt    *libvirt.Conn
+	hostID  string // libvirt's
 	qemuGID int    // group that qemu runs as; -1: libvirt leaves owners alone
 	domain  string // the replica's name
 
@@ -52,6 +54,12 @@ type Target struct {
 	prep *preparation
 	// received is what the data plane reported.
 	received *replicator.StreamResult
+	readOnly bool // only a look was asked for: the folder is not locked
+
+	// moved is set when the stream may have brought something.
+	moved bool
+	// useless is set when what was staged is of no use to a later run.
+	useless bool
 }
 
 var _ replicator.TargetEnd = (*Target)(nil)
@@ -59,12 +67,27 @@ var _ replicator.TargetEnd = (*Target)(nil)
 // preparation is the state of one Prepare.
 type preparation struct {
 	req     replicator.PrepareRequest
-	dir     string   // of its sockets
-	images  []string // made for it, relative to the folder; same order as req.Disks
-	servers []*qemu.Server
+	dir     string      // of its sockets
+	disks   []receiving // same order as req.Disks
 	session *dataplane.Session
 	// ctx outlives the call that made it; cancel ends the children.
 	cancel context.CancelFunc
+}
+
+// resumed tells whether it goes on with what an earlier run has received.
+func (p *preparation) resumed() bool {
+	return slices.ContainsFunc(p.disks, func(d receiving) bool { return d.resumed })
+}
+
+// names are the images that were made or taken over for it.
+func (p *preparation) names() []string {
+	var names []string
+	for _, d := range p.disks {
+		if d.Image != "" {
+			names = append(names, d.Image)
+		}
+	}
+	return names
 }
 
 // New makes the target end of this host, which the controller reached at an address
@@ -79,40 +102,67 @@ func (t *Target) fail(kind string, op, disk, hint string, err error) error {
 // Open implements replicator.TargetEnd.
 func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replicator.TargetView, error) {
 	t.domain = req.TargetDomain
+	if t.readOnly = req.ReadOnly; t.readOnly {
+		return t.lookOnly(ctx, req)
+	}
 	if err := t.havePrograms(); err != nil {
 		return nil, err
 	}
 	if err := t.openStore(ctx, req); err != nil {
 		return nil, err
 	}
-	virt, err := libvirt.Open(ctx)
-	if err != nil {
-		return nil, t.fail(replicator.KindUnreachable, "connect to libvirt on the target", "", "is libvirtd running there?", err)
+	if err := t.connect(ctx); err != nil {
+		return nil, err
 	}
-	t.virt = virt
-	host, err := virt.Host(ctx)
-	if err != nil {
-		return nil, t.fail(replicator.KindUnreachable, "ask libvirt on the target about its host", "", "", err)
+	if err := t.refuseRole(); err != nil {
+		return nil, err
 	}
-	t.qemuGID = host.QemuGID
 	if err := t.refuseForeign(ctx); err != nil {
 		return nil, err
 	}
 	if err := t.refuseUsed(ctx); err != nil {
 		return nil, err
 	}
-	view := &replicator.TargetView{Pair: t.manifest.Pair, HostID: host.UUID, Folder: t.folder.Dir(),
+	view := &replicator.TargetView{Pair: t.manifest.Pair, HostID: t.hostID, Folder: t.folder.Dir(),
 		UUID: t.manifest.Source.UUID, LastUsed: t.manifest.LastGeneration, ReachedAt: t.reachedAt}
+	var err error
 	if view.Cleaned, view.Warnings, err = t.recover(ctx); err != nil {
 		return nil, err
 	}
-	if head := t.manifest.Head(); head != nil {
-		view.Head = &replicator.Head{Generation: head.Generation, Checkpoint: head.Checkpoint, Time: head.Time}
-		for _, d := range head.Disks {
-			view.Head.Disks = append(view.Head.Disks, replicator.HeadDisk{Name: d.Name, Size: d.Size})
-		}
-	}
+	t.lookAtHead(view)
 	return view, nil
+}
+
+// lookAtHead describes the newest state, if there is one.
+func (t *Target) lookAtHead(view *replicator.TargetView) {
+	state := t.manifest.Head()
+	if state == nil {
+		return
+	}
+	view.Head = &replicator.Head{Generation: state.Generation, Checkpoint: state.Checkpoint, Time: state.Time, Damaged: t.manifest.ImageDamage(state)}
+	for _, d := range state.Disks {
+		view.Head.Disks = append(view.Head.Disks, replicator.HeadDisk{Name: d.Name, Size: d.Size})
+	}
+	xml, err := os.ReadFile(t.folder.Path(state.DomainXML))
+	if err != nil {
+		view.Warnings = append(view.Warnings, fmt.Sprintf("the definition of state %s cannot be read: %v", state.ID, err))
+	}
+	view.Head.Images = replicator.SourceImages(string(xml))
+}
+
+// connect opens libvirt.
+func (t *Target) connect(ctx context.Context) error {
+	virt, err := libvirt.Open(ctx)
+	if err != nil {
+		return t.fail(replicator.KindUnreachable, "connect to libvirt on the target", "", "is libvirtd running there?", err)
+	}
+	t.virt = virt
+	host, err := virt.Host(ctx)
+	if err != nil {
+		return t.fail(replicator.KindUnreachable, "ask libvirt on the target about its host", "", "", err)
+	}
+	t.hostID, t.qemuGID = host.UUID, host.QemuGID
+	return nil
 }
 
 // havePrograms looks for what a run needs before anything is begun.
@@ -171,6 +221,7 @@ func (t *Target) Wait(ctx context.Context, progress func(replicator.Progress)) (
 	if t.prep == nil {
 		return nil, errors.New("wait called before prepare")
 	}
+	t.moved = true
 	disks, traffic, err := t.prep.session.Wait(ctx, progress)
 	if err != nil {
 		return nil, t.streamError(err)
@@ -190,6 +241,9 @@ func (t *Target) streamError(err error) error {
 		return err
 	}
 	e.Domain = t.domain
+	// A full file system must not be kept full, and of a stream that was wrong nothing
+	// is to be believed.
+	t.useless = e.Kind == replicator.KindNoSpace || e.Kind == replicator.KindStream
 	switch e.Kind {
 	case replicator.KindNoSpace:
 		e.Hint = t.freeSpaceHint()
@@ -202,14 +256,18 @@ func (t *Target) streamError(err error) error {
 // Close implements replicator.TargetEnd.
 func (t *Target) Close() error {
 	var errs []error
-	if t.prep != nil {
+	switch {
+	case t.prep == nil:
+	case t.prep.req.Resume && t.prep.session != nil && !t.useless && (t.moved || t.prep.resumed()):
+		errs = append(errs, t.leave())
+	default:
 		errs = append(errs, t.discard())
 	}
 	if t.virt != nil {
 		t.virt.Close()
 	}
 	switch {
-	case t.folder == nil:
+	case t.folder == nil, t.readOnly:
 	case t.fresh:
 		errs = append(errs, t.folder.Abandon())
 	default:

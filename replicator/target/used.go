@@ -11,8 +11,31 @@ import (
 	"os"
 
 	"vmsync/internal/libvirt"
+	"vmsync/internal/store"
 	"vmsync/replicator"
 )
+
+// refuseRole refuses a replica that does not follow its source.
+func (t *Target) refuseRole() error {
+	const op = "look at the replica's role"
+	switch t.manifest.Role {
+	case store.RoleReplica:
+		return nil
+	case store.RolePaused:
+		return t.fail(replicator.KindRole, op, "", "vmsync resume "+t.domain, errors.New("the replica is paused"))
+	}
+	return t.fail(replicator.KindRole, op, "", "what runs on the target would be lost; nothing was changed",
+		fmt.Errorf("the replica is %s: it took over from its source", t.manifest.Role))
+}
+
+// mayChange looks again, right before something changes, at what could have changed
+// since Open: whether the domain runs or was run, and whether it is still a replica.
+func (t *Target) mayChange(ctx context.Context) error {
+	if err := t.refuseForeign(ctx); err != nil {
+		return err
+	}
+	return t.refuseUsed(ctx)
+}
 
 // refuseUsed refuses a replica that runs, or that was run since the last sync:
 // what it wrote would be lost.
@@ -29,7 +52,7 @@ func (t *Target) refuseUsed(ctx context.Context) error {
 			return t.fail(replicator.KindStore, "look at the run overlay", r.Disk, "", err)
 		case sum != r.SHA256:
 			return t.fail(replicator.KindReplicaUsed, "look at the run overlay", r.Disk,
-				fmt.Sprintf("keep running the replica, or give up what it wrote and sync again: rm %s/run/*", t.folder.Dir()),
+				fmt.Sprintf("keep running the replica, or give up what it wrote and sync again: vmsync discard-run %s", t.domain),
 				errors.New("the replica was started since the last sync, and what it wrote would be lost"))
 		}
 	}

@@ -56,7 +56,7 @@ func (d *demo) replicaImage(disk string) (string, error) {
 	}
 	for _, held := range m.Head().Disks {
 		if held.Name == disk {
-			return dir + held.Top(), nil
+			return dir + held.Image, nil
 		}
 	}
 	return "", fmt.Errorf("the replica has no disk %s", disk)

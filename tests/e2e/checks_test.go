@@ -126,10 +126,10 @@ func onlyPlainImages(t *testing.T, replica string) {
 	m := manifest(t, replica)
 	var want []string
 	for _, d := range head(t, replica).Disks {
-		if len(d.Images) != 1 {
-			t.Errorf("disk %s is a chain: %v", d.Name, d.Images)
+		if chain := m.Chain(d.Image); len(chain) != 1 {
+			t.Errorf("disk %s is a chain: %v", d.Name, chain)
 		}
-		want = append(want, path.Base(d.Top()))
+		want = append(want, path.Base(d.Image))
 	}
 	got := listDir(t, hostb, storeDir+"/"+replica+"/disks")
 	slices.Sort(want)
@@ -147,6 +147,16 @@ func onlyPlainImages(t *testing.T, replica string) {
 	if got := listDir(t, hostb, storeDir+"/"+replica+"/xml"); len(got) != 1 {
 		t.Errorf("domain XML of %v", got)
 	}
+}
+
+// onlyImage is the image of a replica that has but one.
+func onlyImage(t *testing.T, h *lab.Host, folder string) string {
+	t.Helper()
+	held := listFiles(t, h, folder+"/disks")
+	if len(held) != 1 {
+		t.Fatalf("images %v", held)
+	}
+	return held[0]
 }
 
 func listDir(t *testing.T, h *lab.Host, dir string) []string {

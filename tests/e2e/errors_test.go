@@ -234,7 +234,11 @@ func TestTargetDiskFullLeavesEverythingAsItWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	identical(t, "qcow2", hosta.Path(src), hostb.Path(small+"/"+m.Name()+"/disks/vda.1.qcow2"))
+	held := listFiles(t, hostb, small+"/"+m.Name()+"/disks")
+	if len(held) != 2 {
+		t.Fatalf("images %v", held)
+	}
+	identical(t, "qcow2", hosta.Path(src), held[0])
 }
 
 func TestForeignBackupJobIsLeftAlone(t *testing.T) {
@@ -293,7 +297,7 @@ func TestDomainOfTheSameNameThatIsNoReplicaIsLeftAlone(t *testing.T) {
 	nothingLeft(t, m)
 }
 
-func TestLostBitmapMeansAFullCopyThatReplacesTheReplica(t *testing.T) {
+func TestLostBitmapMeansAResync(t *testing.T) {
 	m := machine(t, qcow2("vda", 128*mib))
 	dirty(t, m, "vda", 0, 8*mib, 1)
 	dirty(t, m, "vda", 16*mib, 8*mib, 2)
@@ -316,7 +320,7 @@ func TestLostBitmapMeansAFullCopyThatReplacesTheReplica(t *testing.T) {
 	dirty(t, m, "vda", 0, 8*mib, lab.Zero)
 	o := trySync(t, m.Name())
 	s := succeeded(t, o)
-	if s.Kind != "full" || !strings.Contains(o.messages("warning"), cp) {
+	if s.Kind != "resync" || !strings.Contains(o.messages("warning"), cp) {
 		t.Errorf("%+v, warnings %q", s, o.messages("warning"))
 	}
 	sameAsSource(t, m, "vda")

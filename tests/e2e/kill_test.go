@@ -141,7 +141,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 				t.Fatalf("head went from %s to %s by half a copy", before.ID, after.ID)
 			}
 			setLink(t, hosta, lab.Link{})
-			if s := sync(t, m.Name()); s.Kind != "incremental" || s.ChangedBytes != 16*mib {
+			if s := sync(t, m.Name()); s.Kind != "incremental" || s.ChangedBytes > 16*mib {
 				t.Errorf("%+v", s)
 			}
 			sameAsSource(t, m, "vda", "vdb")
@@ -232,10 +232,16 @@ func TestKilledAtEveryStep(t *testing.T) {
 		{func() *lab.Host { return hosta }, "source-after-thaw"},
 		{func() *lab.Host { return hosta }, "source-before-finish"},
 		{func() *lab.Host { return hosta }, "source-before-drop"},
+		{func() *lab.Host { return hostb }, "target-staged"},
+		{func() *lab.Host { return hostb }, "target-learnt"},
 		{func() *lab.Host { return hostb }, "target-before-commit"},
 		{func() *lab.Host { return hostb }, "target-after-commit"},
+		{func() *lab.Host { return hostb }, "target-before-define"},
+		{func() *lab.Host { return hostb }, "target-defined"},
 		{func() *lab.Host { return hostb }, "target-before-merge"},
-		{func() *lab.Host { return hostb }, "target-after-merge"},
+		{func() *lab.Host { return hostb }, "target-merged"},
+		{func() *lab.Host { return hostb }, "target-renamed"},
+		{func() *lab.Host { return hostb }, "target-after-step"},
 		{func() *lab.Host { return hostb }, "target-before-sweep"},
 	} {
 		t.Run(c.point, func(t *testing.T) {

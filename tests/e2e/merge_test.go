@@ -10,7 +10,7 @@ func TestMergeKilledHalfWay(t *testing.T) {
 	m := machine(t, qcow2("vda", 512*mib))
 	dirty(t, m, "vda", 0, 256*mib, 1)
 	sync(t, m.Name())
-	base := head(t, m.Name()).Disks[0].Top()
+	base := head(t, m.Name()).Disks[0].Image
 	old := copyOf(t, m, "vda")
 	dirty(t, m, "vda", 0, 256*mib, 2)
 

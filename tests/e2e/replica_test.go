@@ -94,7 +94,7 @@ func TestPathsWithSpacesAndQuotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	identical(t, "qcow2", hosta.Path(src), hostb.Path(dir+"/"+m.Name()+"/disks/vda.1.qcow2"))
+	identical(t, "qcow2", hosta.Path(src), onlyImage(t, hostb, dir+"/"+m.Name()))
 	if err := hostb.Machine(m.Name()).StartPaused(t.Context()); err != nil {
 		t.Errorf("the replica does not start: %v", err)
 	}
@@ -119,8 +119,8 @@ func TestScratchSpaceRunningOutEndsTheRunAndNotTheMachine(t *testing.T) {
 	// What the machine overwrites now is kept in the scratch file, on the small file
 	// system, until too little is left there.
 	dirty(t, m, "vda", 64*mib, 128*mib, 6)
-	e := failed(t, r.wait(), 1, "scratch-full", m.Name(), "")
-	if !strings.Contains(e.Message, small) {
+	e := failed(t, r.wait(), 1, "scratch-full", m.Name(), "vda")
+	if !strings.Contains(e.Message, small) || !strings.Contains(e.Message, "at least") {
 		t.Errorf("%+v", e)
 	}
 	nothingLeft(t, m)
@@ -152,7 +152,7 @@ func TestReplicaOnTheSourceItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	identical(t, "qcow2", hosta.Path(src), hosta.Path(storeDir+"/"+replica.Name()+"/disks/vda.1.qcow2"))
+	identical(t, "qcow2", hosta.Path(src), onlyImage(t, hosta, storeDir+"/"+replica.Name()))
 	if a, b := uuidOf(t, m), uuidOf(t, replica); a == b {
 		t.Errorf("both domains have UUID %s", a)
 	}

@@ -44,7 +44,7 @@ func TestNothingChangedIsSaid(t *testing.T) {
 		t.Errorf("got %+v", second)
 	}
 	after := head(t, m.Name())
-	if after.Generation <= before.Generation || after.Disks[0].Top() != before.Disks[0].Top() {
+	if after.Generation <= before.Generation || after.Disks[0].Image != before.Disks[0].Image {
 		t.Errorf("head went from %+v to %+v", before, after)
 	}
 	if first.State > second.State {
@@ -189,9 +189,9 @@ func TestFullOnDemandReplacesTheImages(t *testing.T) {
 	m := machine(t, qcow2("vda", 128*mib))
 	dirty(t, m, "vda", 0, 8*mib, 0x10)
 	sync(t, m.Name())
-	before := head(t, m.Name()).Disks[0].Top()
+	before := head(t, m.Name()).Disks[0].Image
 	s := sync(t, m.Name(), "--full")
-	if s.Kind != "full" || s.data() != 8*mib || head(t, m.Name()).Disks[0].Top() == before {
+	if s.Kind != "full" || s.data() != 8*mib || head(t, m.Name()).Disks[0].Image == before {
 		t.Errorf("%+v", s)
 	}
 	sameAsSource(t, m, "vda")

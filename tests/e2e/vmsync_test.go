@@ -57,6 +57,16 @@ type event struct {
 	SentRate  float64 `json:"sent_bytes_per_second"`
 	Transport string  `json:"transport"`
 	NotDirect string  `json:"not_direct"`
+
+	// Of verify and restore.
+	Damaged        string `json:"damaged"`
+	Verified       bool   `json:"verified"`
+	DamagedStates  int    `json:"damaged_states"`
+	ReadBytes      int64  `json:"read_bytes"`
+	EqualBytes     int64  `json:"equal_bytes"`
+	DifferentBytes int64  `json:"different_bytes"`
+	FirstOffset    int64  `json:"first_offset"`
+	Defined        string `json:"defined"`
 }
 
 type codec struct {
@@ -207,7 +217,7 @@ func topImage(t *testing.T, replica, disk string) string {
 	t.Helper()
 	for _, d := range head(t, replica).Disks {
 		if d.Name == disk {
-			return hostb.Path(storeDir + "/" + replica + "/" + d.Top())
+			return hostb.Path(storeDir + "/" + replica + "/" + d.Image)
 		}
 	}
 	t.Fatalf("replica %s has no disk %s", replica, disk)

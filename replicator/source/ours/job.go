@@ -18,7 +18,15 @@ import (
 // job, and only then the end of qemu is handled. Nothing can be aborted meanwhile.
 var ErrStopping = errors.New("the domain is shutting down, and its backup job with it")
 
-const jobPoll = 100 * time.Millisecond
+const (
+	jobPoll = 100 * time.Millisecond
+	// endAgain is how long a job may take to end before it is told again: a libvirtd that
+	// is killed while it ends one has it again after its restart, and has forgotten that
+	// it was to end.
+	endAgain = 3 * time.Second
+	// endLimit is how long it may take in all.
+	endLimit = time.Minute
+)
 
 // EndJob ends the domain's backup job if mine says that it is the one meant, and
 // returns when it is gone and its scratch files are removed. ended is false when
@@ -60,13 +68,20 @@ func EndJob(ctx context.Context, dom *libvirt.Domain, mine func(*libvirt.Backup)
 
 // waitGone waits until libvirt has no such job any more.
 func waitGone(ctx context.Context, dom *libvirt.Domain, mine func(*libvirt.Backup) bool) error {
-	for {
+	ctx, cancel := context.WithTimeoutCause(ctx, endLimit, fmt.Errorf("it did not end in %v", endLimit))
+	defer cancel()
+	for told := time.Now(); ; {
 		job, err := dom.Backup(ctx)
 		if errors.Is(err, libvirt.ErrNoDomain) || err == nil && (job == nil || !mine(job)) {
 			return nil
 		}
 		if stopping(ctx, dom) {
 			return ErrStopping
+		}
+		if err == nil && time.Since(told) > endAgain {
+			told = time.Now()
+			// How it takes that is seen the next time.
+			_ = dom.AbortJob(ctx)
 		}
 		if err := pause(ctx, jobPoll); err != nil {
 			return fmt.Errorf("domain %s: its backup job was told to end but is still there: %w", dom.Name, err)
@@ -110,6 +125,21 @@ func pause(ctx context.Context, d time.Duration) error {
 // RemoveScratch removes the scratch files that dead runs left for an image and
 // returns their paths. Call it only with the lock held and no job active.
 func RemoveScratch(image string, block bool) ([]string, error) {
+	found, err := FindScratch(image, block)
+	if err != nil {
+		return nil, err
+	}
+	for i, path := range found {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return found[:i], fmt.Errorf("remove scratch file: %w", err)
+		}
+	}
+	return found, nil
+}
+
+// FindScratch returns the paths of the scratch files that there are for an image, of
+// whichever run.
+func FindScratch(image string, block bool) ([]string, error) {
 	stem := scratchStem(image, block)
 	dir := filepath.Dir(stem)
 	entries, err := os.ReadDir(dir)
@@ -119,7 +149,7 @@ func RemoveScratch(image string, block bool) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for scratch files: %w", err)
 	}
-	var removed []string
+	var found []string
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
 		checkpoint, ok := scratchCheckpoint(path)
@@ -128,10 +158,7 @@ func RemoveScratch(image string, block bool) ([]string, error) {
 		if !ok || path != ScratchFile(image, block, checkpoint) || !entry.Type().IsRegular() {
 			continue
 		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return removed, fmt.Errorf("remove scratch file: %w", err)
-		}
-		removed = append(removed, path)
+		found = append(found, path)
 	}
-	return removed, nil
+	return found, nil
 }

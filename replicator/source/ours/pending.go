@@ -34,8 +34,18 @@ func Pend(runDir, uuid, checkpoint string) error {
 }
 
 // Pending returns the name of a domain's pending checkpoint, "" if there is none. A
-// mark that names no checkpoint of vmsync is of a run that died before it made one.
+// mark that names no checkpoint of vmsync is of a run that died before it made one: it
+// is removed.
 func Pending(runDir, uuid string) (string, error) {
+	name, err := ReadPending(runDir, uuid)
+	if err == nil && name == "" {
+		err = Unpend(runDir, uuid)
+	}
+	return name, err
+}
+
+// ReadPending is Pending that changes nothing.
+func ReadPending(runDir, uuid string) (string, error) {
 	f, err := os.Open(pendingPath(runDir, uuid))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -50,7 +60,7 @@ func Pending(runDir, uuid string) (string, error) {
 	}
 	name, whole := strings.CutSuffix(string(text), "\n")
 	if _, _, ok := replicator.ParseCheckpointName(name); !ok || !whole {
-		return "", Unpend(runDir, uuid)
+		return "", nil
 	}
 	return name, nil
 }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"vmsync/internal/store"
+	"vmsync/internal/ui"
+	"vmsync/replicator/target"
+)
+
+func pauseCommand() *cobra.Command {
+	return roleCommand("pause", store.RolePaused, "paused: syncs refuse until it is resumed", &cobra.Command{
+		Short: "Have syncs leave a replica alone",
+		Long: `Have syncs leave a replica alone until vmsync resume: they refuse, and say why. The replica's states stay, and so
+does the checkpoint on the source: what changes there meanwhile is brought by the first sync afterwards.`,
+	})
+}
+
+func resumeCommand() *cobra.Command {
+	return roleCommand("resume", store.RoleReplica, "follows its source again", &cobra.Command{
+		Short: "Have a paused replica follow its source again",
+	})
+}
+
+// roleCommand completes a command that changes a replica's role; told says what became
+// of it.
+func roleCommand(name string, role store.Role, told string, cmd *cobra.Command) *cobra.Command {
+	p := &place{}
+	cmd.Use = name + " DOMAIN"
+	cmd.Args = arguments(cobra.ExactArgs(1))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return p.at(cmd, args, args[0], func(ui.Output) error {
+			return p.administer(cmd.Context(), args[0], func(a *target.Admin) error {
+				changed, err := a.SetRole(cmd.Context(), role)
+				if err != nil {
+					return err
+				}
+				return p.tellRole(args[0], role, changed, told)
+			})
+		})
+	}
+	p.add(cmd.Flags())
+	return cmd
+}
+
+func (p *place) tellRole(domain string, role store.Role, changed bool, told string) error {
+	if p.json {
+		return printJSON(struct {
+			Domain  string     `json:"domain"`
+			Role    store.Role `json:"role"`
+			Changed bool       `json:"changed"`
+		}{domain, role, changed})
+	}
+	if !changed {
+		fmt.Printf("%s: its role is %s already\n", ui.Clean(domain), role)
+		return nil
+	}
+	fmt.Printf("%s: %s\n", ui.Clean(domain), told)
+	return nil
+}
