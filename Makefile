@@ -13,12 +13,12 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # What building needs, what the programs need on a host, and what the lab adds.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libvirt-dev libnbd-dev dpkg-dev ca-certificates
 RUN_PACKAGES   := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils qemu-block-extra libnbd0 openssh-client
-LAB_PACKAGES   := libnbd-bin python3-libnbd openssl systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps
+LAB_PACKAGES   := libnbd-bin python3-libnbd ovmf swtpm swtpm-tools openssl systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps
 
 LDFLAGS := -X main.version=$(VERSION)
 PROGRAMS := bin/vmsync bin/vmsync-nbd
 
-.PHONY: build install demo test lint bench fuzz clean setup setup-build setup-lab go-version
+.PHONY: build install demo test lint bench faults faultpoints fuzz clean setup setup-build setup-lab go-version
 
 build: setup-build
 	@mkdir -p bin
@@ -37,13 +37,16 @@ bin/lab: setup-lab
 demo: build setup-lab
 	$(GO) run ./tests/demo
 
-test: build setup-lab
+# The programs with the points at which tests kill them.
+faultpoints: setup-build
 	@mkdir -p bin/faultpoints
 	$(GO) build -tags faultpoints -ldflags '$(LDFLAGS)' -o bin/faultpoints/ ./cmd/vmsync ./cmd/vmsync-nbd
+
+test: build faultpoints setup-lab
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m ./cmd/... ./internal/... ./nbdproxy/... ./replicator/...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x
-	$(GO) test -count=1 -timeout 5m -p 1 ./tests/lab/... ./tests/bench ./tests/demo
+	$(GO) test -count=1 -timeout 10m -p 1 ./tests/lab/... ./tests/bench ./tests/demo ./tests/powerloss ./tests/faults
 	GO="$(GO)" tests/e2e/halves
 
 # Every fuzz target, one after the other, for FUZZTIME each. Tests ask for a number of
@@ -65,6 +68,12 @@ lint: setup-build
 	$(GO) vet ./...
 	$(GO) vet -tags faultpoints ./...
 	$(GO) run $(STATICCHECK) ./...
+
+# N faults in syncs, chosen by SEED; what is left afterwards must be right.
+N    ?= 100
+SEED ?= 1
+faults: faultpoints setup-lab
+	$(GO) run ./tests/faults -n $(N) -seed $(SEED)
 
 bench: build setup-lab
 	$(GO) run ./tests/bench
