@@ -56,7 +56,7 @@ var faults = []fault{
 	{name: "source cut off for long", weight: 1, inject: unplugged(source), mend: plugged(source)},
 	{name: "target cut off for long", weight: 1, inject: unplugged(target), mend: plugged(target)},
 	{name: "store full", weight: 40, in: func(s scenePlan) bool { return s.smallTarget }, inject: filled(target, smallStore), mend: freed(target, smallStore)},
-	{name: "scratch space full", weight: 40, in: func(s scenePlan) bool { return s.smallSource }, inject: filled(source, smallImages), mend: freed(source, smallImages), writes: true},
+	{name: "scratch space full", weight: 40, in: func(s scenePlan) bool { return s.smallSource }, inject: filled(source, smallImages), mend: freedImages, writes: true},
 	{name: "guest's agent hung", weight: 6, in: func(s scenePlan) bool { return s.guest }, inject: agentHung, mend: agentGoesOn},
 }
 
@@ -165,6 +165,43 @@ func filled(h which, dir string) func(context.Context, *round) (bool, error) {
 
 func freed(h which, dir string) func(context.Context, *round) error {
 	return func(_ context.Context, r *round) error { return h(r.c).Unfill(dir) }
+}
+
+// freedImages frees the room for scratch files, which is the images' own, too. A machine
+// whose own writes did not fit there was stopped by them, not by the backup, and its
+// owner lets it go on. Where they fit, only the backup can have stopped it: that is
+// vmsync's to mend, and left alone here.
+func freedImages(ctx context.Context, r *round) error {
+	if err := freed(source, smallImages)(ctx, r); err != nil {
+		return err
+	}
+	if !r.machine.guest || room(r.plan.during) <= r.plan.leave {
+		return nil
+	}
+	out, err := r.c.hosta.Run(ctx, "virsh", "domstate", "--reason", r.machine.m.Name())
+	if err != nil || !strings.Contains(out, "I/O error") {
+		return err
+	}
+	r.note("the machine was stopped by its own writes")
+	if err := r.machine.m.Resume(ctx); err != nil {
+		return err
+	}
+	// What was asked of it meanwhile has been given up, and is answered first.
+	return eventually(ctx, time.Minute, "the guest answers", func() (bool, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err := r.machine.m.Control(ctx, "true")
+		return err == nil, err
+	})
+}
+
+// room is how many bytes writes may take in an image: the clusters that they touch.
+func room(writes []write) int64 {
+	var sum int64
+	for _, w := range writes {
+		sum += (w.offset%pageSize + w.length + pageSize - 1) / pageSize * pageSize
+	}
+	return sum
 }
 
 func agentHung(ctx context.Context, r *round) (bool, error) { return true, r.machine.m.AgentStop(ctx) }

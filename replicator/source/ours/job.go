@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"vmsync/internal/faultpoint"
 	"vmsync/internal/libvirt"
 )
 
@@ -39,8 +40,12 @@ func EndJob(ctx context.Context, dom *libvirt.Domain, mine func(*libvirt.Backup)
 	if stopping(ctx, dom) {
 		return false, ErrStopping
 	}
-	err = dom.AbortJob(ctx)
-	if err != nil && !errors.Is(err, libvirt.ErrOperationInvalid) && !errors.Is(err, libvirt.ErrNoDomain) {
+	faultpoint.Hit("source-before-abort")
+	switch err = dom.AbortJob(ctx); {
+	case err == nil, errors.Is(err, libvirt.ErrOperationInvalid), errors.Is(err, libvirt.ErrNoDomain):
+	case errors.Is(err, libvirt.ErrDisconnected):
+		// A libvirtd that died comes back, with the job or without: waitGone sees.
+	default:
 		// It may have ended meanwhile: a guest that shuts down gives odd errors.
 		if now, again := dom.Backup(ctx); again != nil || now != nil {
 			if stopping(ctx, dom) {
