@@ -52,8 +52,9 @@ type TargetEnd interface {
 	Open(ctx context.Context, req OpenRequest) (*TargetView, error)
 	// Prepare makes empty overlays or images and starts the data plane on them.
 	// Nothing that the manifest lists is touched. Called again, it first drops what
-	// the earlier call made.
-	Prepare(ctx context.Context, req PrepareRequest) (*Prepared, error)
+	// the earlier call made. What it holds of disks that the source need not send in full
+	// it reads back, which progress tells of.
+	Prepare(ctx context.Context, req PrepareRequest, progress func(Progress)) (*Prepared, error)
 	// Known returns the next part of the index of a disk in Prepared.Known.
 	Known(ctx context.Context, req KnownRequest) (*KnownPart, error)
 	// Wait returns when the stream has been received, applied, flushed and checked

@@ -80,7 +80,7 @@ func (r *receiving) look(ctx context.Context) error {
 }
 
 func (r *receiving) prepare(ctx context.Context) (err error) {
-	r.prepared, err = r.dst.Prepare(ctx, *r.plan)
+	r.prepared, err = r.dst.Prepare(ctx, *r.plan, newProgress(r.out).sent)
 	return err
 }
 

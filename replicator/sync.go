@@ -147,7 +147,7 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 	}
 	begin := beginRequest(r.plan, r.req.Compress)
 	begin.Rate, begin.Lanes = r.req.Rate, lanes
-	r.prepared, err = r.dst.Prepare(ctx, prepare)
+	r.prepared, err = r.dst.Prepare(ctx, prepare, newProgress(r.out).sent)
 	if err != nil {
 		return err
 	}

@@ -25,11 +25,11 @@ func call[Resp any](ctx context.Context, c *Conn, method string, req any) (*Resp
 	return resp, nil
 }
 
-// wait is a call that reports progress while it lasts.
-func wait(ctx context.Context, c *Conn, method string, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
+// watched is a call that reports progress while it lasts.
+func watched[Resp any](ctx context.Context, c *Conn, method string, req any, progress func(replicator.Progress)) (*Resp, error) {
 	c.onProgress(progress)
 	defer c.onProgress(nil)
-	return call[replicator.StreamResult](ctx, c, method, struct{}{})
+	return call[Resp](ctx, c, method, req)
 }
 
 // Inspect implements replicator.SourceEnd.
@@ -50,7 +50,7 @@ func (s Source) Begin(ctx context.Context, r replicator.BeginRequest) (*replicat
 
 // Wait implements replicator.SourceEnd.
 func (s Source) Wait(ctx context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
-	return wait(ctx, s.Conn, methodSent, progress)
+	return watched[replicator.StreamResult](ctx, s.Conn, methodSent, struct{}{}, progress)
 }
 
 // Hashed implements replicator.SourceEnd.
@@ -70,8 +70,8 @@ func (t Target) Open(ctx context.Context, r replicator.OpenRequest) (*replicator
 }
 
 // Prepare implements replicator.TargetEnd.
-func (t Target) Prepare(ctx context.Context, r replicator.PrepareRequest) (*replicator.Prepared, error) {
-	return call[replicator.Prepared](ctx, t.Conn, methodPrepare, r)
+func (t Target) Prepare(ctx context.Context, r replicator.PrepareRequest, progress func(replicator.Progress)) (*replicator.Prepared, error) {
+	return watched[replicator.Prepared](ctx, t.Conn, methodPrepare, r, progress)
 }
 
 // Known implements replicator.TargetEnd.
@@ -81,7 +81,7 @@ func (t Target) Known(ctx context.Context, r replicator.KnownRequest) (*replicat
 
 // Wait implements replicator.TargetEnd.
 func (t Target) Wait(ctx context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
-	return wait(ctx, t.Conn, methodReceived, progress)
+	return watched[replicator.StreamResult](ctx, t.Conn, methodReceived, struct{}{}, progress)
 }
 
 // Commit implements replicator.TargetEnd.

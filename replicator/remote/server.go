@@ -108,7 +108,7 @@ func (a *agent) methods() handler.Map {
 		}),
 
 		methodOpen:     serve(a, &a.target, replicator.TargetEnd.Open),
-		methodPrepare:  serve(a, &a.target, replicator.TargetEnd.Prepare),
+		methodPrepare:  serve(a, &a.target, prepareAndPush),
 		methodKnown:    serve(a, &a.target, replicator.TargetEnd.Known),
 		methodReceived: serve(a, &a.target, waitAndPush[replicator.TargetEnd]),
 		methodCommit:   serve(a, &a.target, replicator.TargetEnd.Commit),
@@ -189,12 +189,20 @@ func serve[End, Req, Resp any](a *agent, end *End, method func(End, context.Cont
 	})
 }
 
-// waitAndPush waits for the stream's end and sends progress to the controller.
-// Progress that cannot be sent is not missed: the call it belongs to fails for
-// the same reason.
+// push sends progress to the controller. What cannot be sent is not missed: the call it
+// belongs to fails for the same reason.
+func push(ctx context.Context) func(replicator.Progress) {
+	srv := jrpc2.ServerFromContext(ctx)
+	return func(p replicator.Progress) { _ = srv.Notify(ctx, methodProgress, p) }
+}
+
+func prepareAndPush(t replicator.TargetEnd, ctx context.Context, req replicator.PrepareRequest) (*replicator.Prepared, error) {
+	return t.Prepare(ctx, req, push(ctx))
+}
+
+// waitAndPush waits for the stream's end.
 func waitAndPush[End interface {
 	Wait(context.Context, func(replicator.Progress)) (*replicator.StreamResult, error)
 }](e End, ctx context.Context, _ struct{}) (*replicator.StreamResult, error) {
-	srv := jrpc2.ServerFromContext(ctx)
-	return e.Wait(ctx, func(p replicator.Progress) { _ = srv.Notify(ctx, methodProgress, p) })
+	return e.Wait(ctx, push(ctx))
 }

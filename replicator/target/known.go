@@ -20,7 +20,7 @@ func knownName(image string) string { return store.TempName(store.IndexName(imag
 
 // learn finds out what the target holds of the disks that the source need not send
 // in full. It does not believe what was once written down, but reads the images.
-func (t *Target) learn(ctx context.Context) error {
+func (t *Target) learn(ctx context.Context, progress func(replicator.Progress)) error {
 	for i, d := range t.prep.req.Disks {
 		r := &t.prep.disks[i]
 		var err error
@@ -29,13 +29,13 @@ func (t *Target) learn(ctx context.Context) error {
 			// Only what the image itself holds is of interest: all else that the source
 			// looks at has changed.
 			r.known = store.IndexName(r.Image)
-			_, err = t.hash(ctx, r.StagedDisk, r.known, true)
+			_, err = t.hash(ctx, r.StagedDisk, r.known, true, progress)
 		case r.resumed && r.Backing == "":
 			r.known = store.IndexName(r.Image)
-			_, err = t.hash(ctx, r.StagedDisk, r.known, false)
+			_, err = t.hash(ctx, r.StagedDisk, r.known, false, progress)
 		case d.Resync:
 			r.known = knownName(r.Image)
-			err = t.learnOverlay(ctx, r)
+			err = t.learnOverlay(ctx, r, progress)
 		default:
 			continue
 		}
@@ -49,8 +49,8 @@ func (t *Target) learn(ctx context.Context) error {
 
 // learnOverlay reads all that an overlay reads as, and makes its own index: of what is
 // not as the indexes under it say.
-func (t *Target) learnOverlay(ctx context.Context, r *receiving) error {
-	content, err := t.hash(ctx, r.StagedDisk, r.known, false)
+func (t *Target) learnOverlay(ctx context.Context, r *receiving, progress func(replicator.Progress)) error {
+	content, err := t.hash(ctx, r.StagedDisk, r.known, false, progress)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (t *Target) damaged(disk, image, what string) error {
 // hash makes a block index of an image: of all that it reads as, or, with top, of what
 // it holds itself. It returns the content's digest, which means something without top
 // only.
-func (t *Target) hash(ctx context.Context, d store.StagedDisk, out string, top bool) (string, error) {
+func (t *Target) hash(ctx context.Context, d store.StagedDisk, out string, top bool, progress func(replicator.Progress)) (string, error) {
 	const op = "read what is stored"
 	if err := t.folder.Remove(out); err != nil {
 		return "", t.storeError(op, d.Name, err)
@@ -130,7 +130,7 @@ func (t *Target) hash(ctx context.Context, d store.StagedDisk, out string, top b
 	}
 	e := qemu.Export{Image: t.folder.Path(d.Image), Socket: filepath.Join(t.prep.dir, d.Name+".read.sock"), Name: d.Name, Clients: clients,
 		ReadOnly: true, Depth: true}
-	result, err := dataplane.HashImage(ctx, t.program, e, spec.HashDisk{Name: d.Name, Size: d.Size, Top: top, Out: t.folder.Path(out)}, nil)
+	result, err := dataplane.HashImage(ctx, t.program, e, spec.HashDisk{Name: d.Name, Size: d.Size, Top: top, Out: t.folder.Path(out)}, progress)
 	if err != nil {
 		var re *replicator.Error
 		if errors.As(err, &re) {

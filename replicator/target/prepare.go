@@ -19,7 +19,7 @@ import (
 const clients = 8
 
 // Prepare implements replicator.TargetEnd.
-func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ *replicator.Prepared, err error) {
+func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest, progress func(replicator.Progress)) (_ *replicator.Prepared, err error) {
 	if t.readOnly {
 		return nil, t.fail(replicator.KindSequence, "prepare", "", "", errors.New("only a look was asked for"))
 	}
@@ -55,7 +55,7 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest) (_ 
 		doc.Direct = &spec.Direct{Addresses: req.Direct.Addresses, Certificate: req.Direct.Certificate}
 	}
 	prepared := &replicator.Prepared{Socket: doc.Listen}
-	if err := t.learn(ctx); err != nil {
+	if err := t.learn(ctx, progress); err != nil {
 		return nil, err
 	}
 	faultpoint.Hit("target-learnt")
