@@ -50,7 +50,7 @@ func (w *writer) run(ctx context.Context) error {
 			if err := w.indexer.frame(f, payload); err != nil {
 				return err
 			}
-			ops = appendOps(ops[:0], f, payload, w.disk.Incremental)
+			ops = appendOps(ops[:0], f, payload, w.disk)
 			if err := c.Do(ops); err != nil {
 				return &Error{w.disk.Name, err}
 			}
@@ -100,14 +100,18 @@ func (b *barrier) wait(ctx context.Context) error {
 	}
 }
 
-// appendOps appends the requests that write a frame. Zeros are never trimmed:
-// only a write of zeros promises that an overlay does not show its backing file's
-// old bytes.
-func appendOps(ops []nbdconn.Op, f *stream.Frame, payload []byte, incremental bool) []nbdconn.Op {
+// cluster is the unit in which zeros are written, in bytes: that of the store's images.
+const cluster = 64 << 10
+
+// zeros are what is written to parts of clusters.
+var zeros [cluster]byte
+
+// appendOps appends the requests that write a frame.
+func appendOps(ops []nbdconn.Op, f *stream.Frame, payload []byte, d *Disk) []nbdconn.Op {
 	for _, e := range f.Extents {
 		if f.Kind == stream.KindZero {
-			if incremental {
-				ops = append(ops, nbdconn.Op{Kind: nbdconn.Zero, Offset: e.Offset, Length: e.Length})
+			if d.Incremental {
+				ops = appendZeros(ops, e, d.Size)
 			}
 			continue
 		}
@@ -118,6 +122,28 @@ func appendOps(ops []nbdconn.Op, f *stream.Frame, payload []byte, incremental bo
 			ops = append(ops, nbdconn.Op{Kind: nbdconn.Write, Offset: off, Buf: b[:n]})
 			off, b = off+int64(n), b[n:]
 		}
+	}
+	return ops
+}
+
+// appendZeros appends the requests that make an extent of a disk read as zeros. Zeros are
+// never trimmed: only a write of zeros promises that an overlay does not show its backing
+// file's old bytes. Parts of clusters are written as data: qemu (7.2) corrupts an image when
+// it zeroes a part of a cluster while another connection writes to the rest of it.
+func appendZeros(ops []nbdconn.Op, e stream.Extent, size int64) []nbdconn.Op {
+	from, to := min((e.Offset+cluster-1)/cluster*cluster, e.End()), e.End()/cluster*cluster
+	if e.End() == size {
+		to = size // its last cluster may be short
+	}
+	to = max(from, to)
+	if e.Offset < from {
+		ops = append(ops, nbdconn.Op{Kind: nbdconn.Write, Offset: e.Offset, Buf: zeros[:from-e.Offset]})
+	}
+	if from < to {
+		ops = append(ops, nbdconn.Op{Kind: nbdconn.Zero, Offset: from, Length: to - from})
+	}
+	if to < e.End() {
+		ops = append(ops, nbdconn.Op{Kind: nbdconn.Write, Offset: to, Buf: zeros[:e.End()-to]})
 	}
 	return ops
 }

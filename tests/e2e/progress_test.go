@@ -40,3 +40,26 @@ func TestProgressAndSummaryTellWhatWasMoved(t *testing.T) {
 		t.Errorf("%v bytes per second for %v of %v seconds", s.SentRate, s.Transfer, s.Duration)
 	}
 }
+
+// TestResyncTellsHowFarTheReadingIs: the target reads back what it holds before the
+// guest is touched, which may last.
+func TestResyncTellsHowFarTheReadingIs(t *testing.T) {
+	m := machine(t, qcow2("vda", 256*mib))
+	randomData(t, m, "vda", 0, 8*mib)
+	sync(t, m.Name())
+	o := trySync(t, m.Name(), "--resync")
+	succeeded(t, o)
+	var read event
+	for _, e := range o.events {
+		if e.Event == "phase_finished" && e.Phase == "begin" {
+			break
+		}
+		if e.Event == "progress" {
+			read = e
+		}
+	}
+	if read.Disk != "vda" || read.SizeBytes != 256*mib || read.ScannedBytes != 256*mib {
+		t.Errorf("the last progress before the copy is %+v", read)
+	}
+	sameAsSource(t, m, "vda")
+}
