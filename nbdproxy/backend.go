@@ -66,6 +66,21 @@ type Cacher interface {
 	Cache(ctx context.Context, offset, length int64) error
 }
 
+// Features says which of its abilities a backend has.
+type Features struct {
+	Zero, FastZero bool // see [Zeroer]; FastZero only with Zero
+	Trim           bool // see [Trimmer]
+	Cache          bool // see [Cacher]
+	Flush          bool // Sync makes durable what was written
+}
+
+// Featured is a backend whose type says more than it can do: it learns from elsewhere which
+// of the other interfaces it can honour. What it says never changes. Of a backend that is not
+// Featured all that it implements is believed, and that its Sync works.
+type Featured interface {
+	Features() Features
+}
+
 // BlockSizes are an export's constraints on requests, in bytes; powers of two,
 // except that Maximum need only be a multiple of Minimum.
 type BlockSizes struct {

@@ -18,6 +18,8 @@ type export struct {
 	zeroer   Zeroer
 	trimmer  Trimmer
 	cacher   Cacher
+	fastZero bool
+	flush    bool
 }
 
 func newExport(e Export) (*export, error) {
@@ -41,11 +43,7 @@ func newExport(e Export) (*export, error) {
 		return nil, err
 	}
 	x := &export{Export: e, size: uint64(size)}
-	x.cacher, _ = e.Backend.(Cacher)
-	if !e.ReadOnly {
-		x.zeroer, _ = e.Backend.(Zeroer)
-		x.trimmer, _ = e.Backend.(Trimmer)
-	}
+	x.lookUpAbilities()
 	if x.status, _ = e.Backend.(StatusReporter); x.status != nil {
 		x.contexts = slices.Clone(x.status.Contexts())
 		if err := checkContexts(x.contexts); err != nil {
@@ -56,20 +54,44 @@ func newExport(e Export) (*export, error) {
 	return x, nil
 }
 
-// transmissionFlags says what the export can do. Flushing one that cannot be
-// written to is possible, for there is nothing to do.
+// lookUpAbilities finds out what the backend can do.
+func (x *export) lookUpAbilities() {
+	can := Features{Zero: true, FastZero: true, Trim: true, Cache: true, Flush: true}
+	if f, ok := x.Backend.(Featured); ok {
+		can = f.Features()
+	}
+	if can.Cache {
+		x.cacher, _ = x.Backend.(Cacher)
+	}
+	if x.ReadOnly {
+		x.flush = true // there is nothing to do
+		return
+	}
+	x.flush = can.Flush
+	if can.Zero {
+		x.zeroer, _ = x.Backend.(Zeroer)
+		x.fastZero = x.zeroer != nil && can.FastZero
+	}
+	if can.Trim {
+		x.trimmer, _ = x.Backend.(Trimmer)
+	}
+}
+
+// transmissionFlags says what the export can do.
 func (x *export) transmissionFlags() uint16 {
-	flags := flagHasFlags | flagSendFlush
+	flags := flagHasFlags
 	set := func(ok bool, f uint16) {
 		if ok {
 			flags |= f
 		}
 	}
 	set(x.ReadOnly, flagReadOnly)
-	set(!x.ReadOnly, flagSendFUA)
+	set(x.flush, flagSendFlush)
+	set(x.flush && !x.ReadOnly, flagSendFUA)
 	set(x.MultiConn, flagCanMultiConn)
 	set(x.trimmer != nil, flagSendTrim)
-	set(x.zeroer != nil, flagSendWriteZeroes|flagSendFastZero)
+	set(x.zeroer != nil, flagSendWriteZeroes)
+	set(x.fastZero, flagSendFastZero)
 	set(x.cacher != nil, flagSendCache)
 	return flags
 }

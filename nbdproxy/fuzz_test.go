@@ -51,6 +51,7 @@ func fuzzServer(t testing.TB) *Server {
 		Exports: []Export{
 			{Name: "vda", Description: "first", Backend: newMemory(256 << 10), MultiConn: true},
 			{Name: "vdb", Backend: newMemory(3 << 20), ReadOnly: true, BlockSizes: BlockSizes{512, 4096, 2 << 20}},
+			{Name: "vdc", Backend: able{newMemory(256 << 10), Features{Zero: true}}},
 		},
 		Limits: Limits{Connections: 2, Requests: 4, ConnectionMemory: 32 << 20, Memory: 40 << 20},
 	})
@@ -118,11 +119,14 @@ func checkHandshakeOutput(t *testing.T, out []byte, transmits bool) {
 
 // FuzzTransmission says anything in transmission. What comes back are whole
 // replies, and the connection gives everything back. mode chooses the export and what was
-// agreed on.
+// agreed on. What a backend does not offer is never asked of it.
 func FuzzTransmission(f *testing.F) {
 	f.Fuzz(func(t *testing.T, mode byte, say []byte) {
 		s := fuzzServer(t)
 		a := agreement{export: s.exports[mode&1], structured: mode&2 != 0}
+		if mode&8 != 0 {
+			a.export = s.exports[2]
+		}
 		if mode&4 != 0 && a.structured {
 			a.contexts = a.export.contexts
 		}
@@ -138,6 +142,9 @@ func FuzzTransmission(f *testing.F) {
 			t.Fatalf("%d bytes are held, %d jobs are back and %d unused of %d", adm.held, len(adm.free), adm.spare, s.limits.Requests)
 		}
 		checkFree(t, s)
+		if n := s.exports[2].Backend.(able).counted(); n.trims+n.caches+n.syncs > 0 || n.fast {
+			t.Fatalf("asked of a backend that cannot: %+v", n)
+		}
 		if a.structured {
 			checkReplies(t, conn.out.Bytes())
 		}

@@ -58,7 +58,10 @@ func (a agreement) flagsFor(command uint16) uint16 {
 	case command == cmdRead && a.structured:
 		flags |= cmdFlagDF
 	case command == cmdWriteZeroes && a.export.zeroer != nil:
-		flags |= cmdFlagNoHole | cmdFlagFastZero
+		flags |= cmdFlagNoHole
+		if a.export.fastZero {
+			flags |= cmdFlagFastZero
+		}
 	case command == cmdBlockStatus && len(a.contexts) > 0:
 		flags |= cmdFlagReqOne
 	}
@@ -68,8 +71,10 @@ func (a agreement) flagsFor(command uint16) uint16 {
 // can tells whether a command was agreed on.
 func (a agreement) can(command uint16) bool {
 	switch command {
-	case cmdRead, cmdWrite, cmdFlush:
+	case cmdRead, cmdWrite:
 		return true
+	case cmdFlush:
+		return a.export.flush
 	case cmdTrim:
 		return a.export.trimmer != nil
 	case cmdCache:

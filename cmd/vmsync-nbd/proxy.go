@@ -18,10 +18,11 @@ import (
 func proxyCommand() *cobra.Command {
 	var c offer.Config
 	cmd := &cobra.Command{
-		Use:   "proxy --upstream URI [--bitmap NAME] [--name NAME]… {--unix PATH | --listen ADDRESS [--tls-certificates FOLDER]}",
+		Use:   "proxy --upstream URI [--bitmap NAME] [--name NAME] [--writable]… {--unix PATH | --listen ADDRESS [--tls-certificates FOLDER]}",
 		Short: "Offer exports of NBD servers to NBD clients",
 		Long: `proxy connects to NBD servers and serves their exports on, until SIGTERM or SIGINT ends it.
---bitmap and --name belong to the --upstream before them, which may be given several times.`,
+--bitmap, --name, --description and --writable belong to the --upstream before them, which may be given several times.
+Without --writable an export is read-only, even if the server would let it be written to.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -32,6 +33,9 @@ func proxyCommand() *cobra.Command {
 	f.Var(&upstreamFlag{&c.Exports}, "upstream", "`URI` of an export: nbd+unix:///EXPORT?socket=PATH or nbd://HOST:PORT/EXPORT")
 	f.Var(&exportFlag{&c.Exports, func(x *offer.Export, v string) { x.Upstream.Bitmap = v }}, "bitmap", "`NAME` of a dirty bitmap of the export, to offer as qemu:dirty-bitmap:NAME")
 	f.Var(&exportFlag{&c.Exports, func(x *offer.Export, v string) { x.Name = v }}, "name", "`NAME` under which to offer the export; its own if not given")
+	f.Var(&exportFlag{&c.Exports, func(x *offer.Export, v string) { x.Description = v }}, "description", "`TEXT` about the export for people")
+	writable := f.VarPF(&exportFlag{&c.Exports, func(x *offer.Export, v string) { x.Writable = v == "true" }}, "writable", "", "let clients write to the export, as far as the server does")
+	writable.NoOptDefVal = "true"
 	f.StringVar(&c.Unix, "unix", "", "`PATH` of a unix socket to listen on")
 	f.StringVar(&c.TCP, "listen", "", "TCP `ADDRESS` to listen on, HOST:PORT; without TLS 127.0.0.1 or [::1] only")
 	f.StringVar(&c.TLS, "tls-certificates", "", "`FOLDER` with ca-cert.pem, server-cert.pem and server-key.pem, for TLS on --listen")

@@ -28,7 +28,7 @@ func open(ctx context.Context, c *Config, backends []*upstream.Backend) ([]door,
 	exports := make([]nbdproxy.Export, len(backends))
 	for i, b := range backends {
 		exports[i] = b.Export(c.Exports[i].Name, c.Exports[i].Description)
-		exports[i].ReadOnly = exports[i].ReadOnly || c.Exports[i].ReadOnly
+		exports[i].ReadOnly = !c.Exports[i].Writable
 	}
 	var doors []door
 	add := func(t *tls.Config, listen func() (net.Listener, error)) error {

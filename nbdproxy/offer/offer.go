@@ -7,6 +7,7 @@ package offer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -28,7 +29,9 @@ type Export struct {
 	Description string
 	Upstream    upstream.Config
 	Size        int64 // bytes that it must have; 0 if it may have any number
-	ReadOnly    bool  // refuse to write also if the server would not
+	// Writable lets clients write, which the server must allow. Otherwise they cannot,
+	// whether the server would let them or not.
+	Writable bool
 }
 
 // Config says what to offer and where: at one address at least.
@@ -104,6 +107,9 @@ func connect(ctx context.Context, c *Config) ([]*upstream.Backend, error) {
 		backends = append(backends, b)
 		if size, _ := b.Size(); x.Size != 0 && size != x.Size {
 			return backends, &Error{x.Name, fmt.Errorf("the server has %d bytes where %d were expected", size, x.Size)}
+		}
+		if x.Writable && b.Export("", "").ReadOnly {
+			return backends, &Error{x.Name, errors.New("it is to be writable, and the server offers it read-only")}
 		}
 	}
 	return backends, nil

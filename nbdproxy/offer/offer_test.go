@@ -127,11 +127,11 @@ func TestServerThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
 	}
 }
 
-func TestWritableExportCanBeMadeReadOnly(t *testing.T) {
+func TestOnlyExportsThatAreToBeWritableAre(t *testing.T) {
 	s := nbdtest.ServeImage(t, nbdtest.Image(t, nbdtest.MiB))
-	closed := from("closed", s)
-	closed.ReadOnly = true
-	o := start(t, from("open", s), closed)
+	open := from("open", s)
+	open.Writable = true
+	o := start(t, open, from("closed", s))
 	write := func(export string) error {
 		return exec.Command("qemu-io", "-f", "raw", "-c", "write -P 7 0 512", "-c", "flush", o.uri(export)).Run()
 	}
@@ -150,6 +150,8 @@ func TestNothingIsOfferedThatIsNotAsExpected(t *testing.T) {
 	wrongSize, missing := from("vda", s), from("vda", s)
 	wrongSize.Size = 2 * nbdtest.MiB
 	missing.Upstream.Export = "other"
+	notWritable := from("vda", s)
+	notWritable.Writable = true
 	unix := filepath.Join(nbdtest.Folder(t), "s")
 	var lost *offer.Error
 	for name, c := range map[string]struct {
@@ -158,6 +160,7 @@ func TestNothingIsOfferedThatIsNotAsExpected(t *testing.T) {
 	}{
 		"wrong size":          {offer.Config{Exports: []offer.Export{wrongSize}, Unix: unix}, func(err error) bool { return errors.As(err, &lost) && lost.Export == "vda" }},
 		"missing export":      {offer.Config{Exports: []offer.Export{missing}, Unix: unix}, func(err error) bool { return errors.As(err, &lost) && lost.Export == "vda" }},
+		"read-only server":    {offer.Config{Exports: []offer.Export{notWritable}, Unix: unix}, mentions("read-only")},
 		"missing folder":      {offer.Config{Exports: []offer.Export{from("vda", s)}, Unix: "/nonexistent/s"}, func(err error) bool { return errors.Is(err, listen.ErrPath) }},
 		"nowhere to listen":   {offer.Config{Exports: []offer.Export{from("vda", s)}}, mentions("listen")},
 		"the same name twice": {offer.Config{Exports: []offer.Export{from("vda", s), from("vda", s)}, Unix: unix}, mentions("taken")},

@@ -68,7 +68,7 @@ func offered(s *spec.Serve, log *slog.Logger) offer.Config {
 			about += ", with what changed since " + s.Parent
 		}
 		c.Exports = append(c.Exports, offer.Export{
-			Name: d.Name, Description: about, Size: d.Size, ReadOnly: true,
+			Name: d.Name, Description: about, Size: d.Size,
 			Upstream: upstream.Config{Socket: d.Socket, Export: d.Export, Bitmap: d.Bitmap},
 		})
 	}

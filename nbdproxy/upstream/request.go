@@ -84,14 +84,15 @@ func (b *Backend) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
+// Features are the server's.
+func (b *Backend) Features() nbdproxy.Features {
+	f := b.conns[0].Features()
+	return nbdproxy.Features{Zero: f.Zero, FastZero: f.FastZero, Trim: f.Trim, Cache: f.Cache, Flush: f.Flush}
+}
+
 // Sync makes durable what was written, over whichever connection: the server
 // promises that one flush covers all.
-func (b *Backend) Sync() error {
-	if !b.conns[0].Features().Flush {
-		return nil // such a server has nothing to flush, says the protocol
-	}
-	return b.with((*nbdconn.Shared).Flush)
-}
+func (b *Backend) Sync() error { return b.with((*nbdconn.Shared).Flush) }
 
 // Contexts are the metadata contexts that the server has.
 func (b *Backend) Contexts() []string { return b.contexts }
@@ -118,34 +119,55 @@ func (b *Backend) BlockStatus(_ context.Context, metaContext string, entries []n
 	return entries, nil
 }
 
-// Cache passes the hint on, if the server takes it.
+// Cache passes the hint on.
 func (b *Backend) Cache(ctx context.Context, offset, length int64) error {
-	if !b.conns[0].Features().Cache {
-		return nil
-	}
 	return b.pieces(ctx, offset, length, maxPayload, (*nbdconn.Shared).Cache)
 }
 
-// Trim passes the hint on, if the server takes it.
+// Trim passes the hint on.
 func (b *Backend) Trim(ctx context.Context, offset, length int64) error {
-	if !b.conns[0].Features().Trim {
-		return nil
-	}
 	return b.pieces(ctx, offset, length, maxZero, (*nbdconn.Shared).Trim)
 }
 
-// WriteZeroes implements [nbdproxy.Zeroer].
+// cluster is the unit in which zeroes are passed on, in bytes: that of qcow2 images.
+const cluster = 64 << 10
+
+// zeros are what is written to parts of clusters.
+var zeros [cluster]byte
+
+// WriteZeroes implements [nbdproxy.Zeroer]. Parts of clusters are written as data. qemu (7.2)
+// corrupts an image when it zeroes a part of a cluster that reads as zeros while a write
+// to the rest of it is on its way, and nbdcopy asks for that.
 func (b *Backend) WriteZeroes(ctx context.Context, offset, length int64, mayUnmap, fast bool) error {
-	can := b.conns[0].Features()
-	if fast && !can.FastZero {
+	end := offset + length
+	from, to := min((offset+cluster-1)/cluster*cluster, end), end/cluster*cluster
+	if end == b.conns[0].Size() {
+		to = end // its last cluster may be short
+	}
+	to = max(from, to)
+	if fast && (offset < from || to < end) {
 		return unix.ENOTSUP
 	}
-	if !can.Zero {
-		zeros := make([]byte, min(length, maxZeroWrite))
-		return b.pieces(ctx, offset, length, maxZeroWrite, func(c *nbdconn.Shared, offset, length int64) error {
-			return c.WriteAt(zeros[:length], offset)
-		})
+	if err := b.writeZeros(offset, from); err != nil {
+		return err
 	}
+	if err := b.zeroClusters(ctx, from, to-from, mayUnmap, fast); err != nil {
+		return err
+	}
+	return b.writeZeros(to, end)
+}
+
+// writeZeros writes zeros to less than a cluster.
+func (b *Backend) writeZeros(from, to int64) error {
+	if from == to {
+		return nil
+	}
+	_, err := b.WriteAt(zeros[:to-from], from)
+	return err
+}
+
+// zeroClusters has the server zero whole clusters.
+func (b *Backend) zeroClusters(ctx context.Context, offset, length int64, mayUnmap, fast bool) error {
 	var flags nbdconn.ZeroFlags
 	if !mayUnmap {
 		flags |= nbdconn.NoHole
@@ -157,9 +179,6 @@ func (b *Backend) WriteZeroes(ctx context.Context, offset, length int64, mayUnma
 		return c.Zero(offset, length, flags)
 	})
 }
-
-// maxZeroWrite bounds the zeros written to a server that cannot zero a range.
-const maxZeroWrite = 1 << 20
 
 // pieces runs a request in pieces of at most limit bytes, cut at its multiples.
 func (b *Backend) pieces(ctx context.Context, offset, length, limit int64, f func(c *nbdconn.Shared, offset, length int64) error) error {

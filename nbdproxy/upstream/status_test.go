@@ -107,6 +107,13 @@ func TestExportTellsTheServersAbilities(t *testing.T) {
 	if !readOnly.ReadOnly || writable.ReadOnly {
 		t.Errorf("read-only: %v and %v", readOnly.ReadOnly, writable.ReadOnly)
 	}
+	all := nbdproxy.Features{Zero: true, FastZero: true, Trim: true, Cache: true, Flush: true}
+	if got := writable.Backend.(nbdproxy.Featured).Features(); got != all {
+		t.Errorf("a writable export of qemu's can %+v", got)
+	}
+	if got := readOnly.Backend.(nbdproxy.Featured).Features(); got.Zero || got.Trim || !got.Flush || !got.Cache {
+		t.Errorf("a read-only export of qemu's can %+v", got)
+	}
 	if s := readOnly.BlockSizes; s.Minimum != 1 || s.Preferred < 4096 || s.Maximum != 32<<20 {
 		t.Errorf("block sizes %+v", s)
 	}

@@ -86,3 +86,26 @@ func TestRequestsWaitForAServerThatIsSlow(t *testing.T) {
 		}
 	}
 }
+
+func TestPartsOfClustersAreZeroedAsDataAndNotFast(t *testing.T) {
+	const size = mib + 512
+	path := nbdtest.Image(t, size, "write -P 5 0 1M")
+	b := dial(t, nbdtest.ServeImage(t, path, "--discard=unmap", "--detect-zeroes=off"), "")
+	want := append(bytes.Repeat([]byte{5}, int(mib)), make([]byte, 512)...)
+	for _, r := range []struct {
+		offset, length int64
+		whole          bool
+	}{{4096, 4096, false}, {60 * kib, 8 * kib, false}, {130 * kib, 200 * kib, false}, {384 * kib, 64 * kib, true}, {960 * kib, 64*kib + 512, true}, {mib, 512, true}, {mib + 1, 511, false}} {
+		if err := b.WriteZeroes(t.Context(), r.offset, r.length, true, true); !r.whole && !errors.Is(err, unix.ENOTSUP) {
+			t.Errorf("%+v, fast: %v", r, err)
+		}
+		if err := b.WriteZeroes(t.Context(), r.offset, r.length, true, false); err != nil {
+			t.Errorf("%+v: %v", r, err)
+		}
+		clear(want[r.offset : r.offset+r.length])
+	}
+	got := make([]byte, size)
+	if _, err := b.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("it reads as something else, error %v", err)
+	}
+}

@@ -16,16 +16,22 @@ import (
 // a client's for hostb, in a folder of that name on the host.
 func authority(t *testing.T, h *lab.Host, dir string) {
 	t.Helper()
+	authorityFor(t, h, dir, hosta, hostb)
+}
+
+// authorityFor is authority for another server and another client.
+func authorityFor(t *testing.T, h *lab.Host, dir string, server, client *lab.Host) {
+	t.Helper()
 	host(t, h, "rm", "-rf", dir)
 	host(t, h, "sh", "-ec", fmt.Sprintf(`
-		mkdir -m 0700 %s; cd %[1]s
+		mkdir -m 0700 %[1]s; cd %[1]s
 		new="openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
 		sign="openssl x509 -req -CA ca-cert.pem -CAkey ca-key.pem -days 730 -copy_extensions copy"
 		$new -x509 -days 3650 -subj "/CN=NBD authority" -keyout ca-key.pem -out ca-cert.pem
-		$new -subj /CN=hosta -addext subjectAltName=DNS:hosta,IP:%s -addext extendedKeyUsage=serverAuth -keyout server-key.pem |
+		$new -subj /CN=%[2]s -addext subjectAltName=DNS:%[2]s,IP:%[3]s -addext extendedKeyUsage=serverAuth -keyout server-key.pem |
 			$sign -out server-cert.pem
-		$new -subj /CN=hostb -addext extendedKeyUsage=clientAuth -keyout client-key.pem |
-			$sign -out client-cert.pem`, dir, hosta.Addr()))
+		$new -subj /CN=%[4]s -addext extendedKeyUsage=clientAuth -keyout client-key.pem |
+			$sign -out client-cert.pem`, dir, server.Name(), server.Addr(), client.Name()))
 }
 
 // hand copies files of a folder of one host to a folder of another.
