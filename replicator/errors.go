@@ -49,6 +49,7 @@ const (
 	KindAgentLost      = "agent-lost"      // the agent on an end died or fell silent
 	KindOutput         = "output"          // the stream cannot be written to stdout
 	KindInput          = "input"           // the stream cannot be read from stdin
+	KindListen         = "listen"          // there cannot be listened at the address
 
 	// The target's replica.
 	KindStore         = "store"             // the store cannot be read or written

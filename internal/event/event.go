@@ -33,6 +33,7 @@ const (
 	PhaseRestore Phase = "restore" // write a state's disks
 	PhaseCheck   Phase = "check"   // read what was written and compare it
 	PhaseDefine  Phase = "define"  // define a domain
+	PhaseKeep    Phase = "keep"    // copy what was written to an export
 )
 
 // PhaseStarted says that a phase has begun.
@@ -200,6 +201,36 @@ type RestoredDisk struct {
 	Size   int64  // bytes of the disk
 }
 
+// Exported says that a state can be reached over NBD now.
+type Exported struct {
+	Domain   string
+	State    string
+	Disks    []ExportedDisk
+	Writable bool
+	Kept     string // where what is written is kept in the end; empty for nowhere
+}
+
+// ExportedDisk is one disk of an Exported.
+type ExportedDisk struct {
+	Disk string
+	URI  string
+	Size int64 // bytes of the disk
+}
+
+// Kept says what was kept of a writable export.
+type Kept struct {
+	Domain string
+	State  string // that was written over
+	Disks  []KeptDisk
+}
+
+// KeptDisk is one disk of a Kept.
+type KeptDisk struct {
+	Disk string
+	Path string
+	Size int64 // bytes of the disk
+}
+
 // Compared says how a disk of the head relates to the source's checkpoint.
 type Compared struct {
 	Domain string
@@ -225,3 +256,5 @@ func (StateVerified) isEvent() {}
 func (Verified) isEvent()      {}
 func (Restored) isEvent()      {}
 func (Compared) isEvent()      {}
+func (Exported) isEvent()      {}
+func (Kept) isEvent()          {}

@@ -90,6 +90,12 @@ func (e Export) image() []string {
 	return []string{"--image-opts", "--", options + "file.filename=" + strings.ReplaceAll(e.Image, ",", ",,")}
 }
 
+// Done is closed when the server has ended, whoever ended it.
+func (s *Server) Done() <-chan struct{} { return s.proc.Done() }
+
+// Err is how a server ended that is done: nil if it did so well.
+func (s *Server) Err() error { return Classify(s.proc.Wait()) }
+
 // Export is what the server serves.
 func (s *Server) Export() Export { return s.export }
 

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	manifestFile = "manifest.json"
+	// ManifestName is the name of the manifest in a replica's folder.
+	ManifestName = "manifest.json"
 	lockFile     = "lock"
 )
 
@@ -112,7 +113,7 @@ func (f *Folder) Unlock() error { return f.lock.Close() }
 // state and never will, and releases it. What else is in it stays, and the folder
 // with it.
 func (f *Folder) Abandon() error {
-	errs := []error{f.Remove(manifestFile)}
+	errs := []error{f.Remove(ManifestName)}
 	empty := f.dropPins() == nil
 	for _, d := range folders() {
 		if err := os.Remove(f.Path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -137,7 +138,7 @@ func (f *Folder) Path(name string) string { return filepath.Join(f.dir, filepath
 // Load reads the manifest. A folder that has none gives an error for which
 // errors.Is(err, fs.ErrNotExist) holds.
 func (f *Folder) Load() (*Manifest, error) {
-	file, err := os.Open(f.Path(manifestFile))
+	file, err := os.Open(f.Path(ManifestName))
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +159,7 @@ func (f *Folder) Create(targetDomain string) (*Manifest, error) {
 		return nil, err
 	}
 	if len(images) > 0 {
-		return nil, fmt.Errorf("%s holds images but no manifest: move the folder away or restore its %s", f.dir, manifestFile)
+		return nil, fmt.Errorf("%s holds images but no manifest: move the folder away or restore its %s", f.dir, ManifestName)
 	}
 	var id [4]byte
 	if _, err := rand.Read(id[:]); err != nil {
@@ -175,7 +176,7 @@ func (f *Folder) Save(m *Manifest) error {
 	if err != nil {
 		return fmt.Errorf("manifest of %s: %w", f.dir, err)
 	}
-	return f.WriteFile(manifestFile, b)
+	return f.WriteFile(ManifestName, b)
 }
 
 // WriteFile writes a small file atomically and durably, mode 0600.

@@ -72,13 +72,13 @@ func TestFailedSaveLeavesTheOldManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, _ := os.ReadFile(f.Path(manifestFile))
+	before, _ := os.ReadFile(f.Path(ManifestName))
 	bad := *m
 	bad.Pair = "not hex"
 	if err := f.Save(&bad); err == nil {
 		t.Fatal("saved")
 	}
-	after, _ := os.ReadFile(f.Path(manifestFile))
+	after, _ := os.ReadFile(f.Path(ManifestName))
 	if string(before) != string(after) {
 		t.Errorf("manifest changed to %s", after)
 	}
@@ -93,7 +93,7 @@ func TestLostManifestIsNotTakenForAnEmptyFolder(t *testing.T) {
 	if err := os.WriteFile(image, []byte("data"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(f.Path(manifestFile)); err != nil {
+	if err := os.Remove(f.Path(ManifestName)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.Create("vm1"); err == nil {
@@ -170,7 +170,7 @@ func TestAbandonedFolderKeepsWhatIsNotOurs(t *testing.T) {
 	if _, err := os.Stat(theirs); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(f.Path(manifestFile)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(f.Path(ManifestName)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the manifest is still there: %v", err)
 	}
 }

@@ -33,7 +33,7 @@ func Replicas(storeDir string) ([]string, error) {
 		if CheckDomainName(e.Name()) != nil {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(storeDir, e.Name(), manifestFile)); err == nil {
+		if _, err := os.Stat(filepath.Join(storeDir, e.Name(), ManifestName)); err == nil {
 			names = append(names, e.Name())
 		}
 	}
@@ -46,7 +46,7 @@ func LockExisting(storeDir, domain string) (*Folder, error) {
 	if err := CheckDomainName(domain); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(storeDir, domain, manifestFile)); err != nil {
+	if _, err := os.Stat(filepath.Join(storeDir, domain, ManifestName)); err != nil {
 		return nil, err
 	}
 	return Lock(storeDir, domain)

@@ -36,14 +36,15 @@ type Pin struct {
 // people what for, in a few words: "mount /mnt". A store without such a replica gives an
 // error for which errors.Is(err, fs.ErrNotExist) holds; it makes no folder.
 //
-// It waits for those who pin or unlist at the same moment, as long as ctx lasts.
+// It waits for those who pin or unlist at the same moment, as long as ctx lasts. Files of
+// dead holders are removed.
 func PinState(ctx context.Context, storeDir, domain, name, what string) (*Pin, error) {
 	if err := CheckDomainName(domain); err != nil {
 		return nil, err
 	}
 	f := &Folder{dir: filepath.Join(storeDir, domain)}
 	// What has no manifest is not a replica's folder: nothing may be put into it.
-	if _, err := os.Stat(f.Path(manifestFile)); err != nil {
+	if _, err := os.Stat(f.Path(ManifestName)); err != nil {
 		return nil, fmt.Errorf("replica %s: %w", domain, err)
 	}
 	var pin *Pin
@@ -54,6 +55,9 @@ func PinState(ctx context.Context, storeDir, domain, name, what string) (*Pin, e
 		}
 		s, err := m.Find(name)
 		if err != nil {
+			return err
+		}
+		if _, err := f.livePins(true); err != nil { // what dead holders left goes
 			return err
 		}
 		file, err := f.writePin(s, what)

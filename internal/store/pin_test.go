@@ -309,6 +309,26 @@ func holder(t *testing.T, dir string) *exec.Cmd {
 	return nil
 }
 
+func TestPinOfADeadProcessIsRemovedByTheNext(t *testing.T) {
+	dir, f, _ := replica(t, 7, 8)
+	other := holder(t, dir)
+	if err := other.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = other.Wait()
+	p, err := PinState(t.Context(), dir, "vm1", Latest, "the next")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pins, _ := filepath.Glob(f.Path("pins/8.*")); len(pins) != 1 {
+		t.Errorf("there are %q", pins)
+	}
+	p.Release()
+	if pins, _ := filepath.Glob(f.Path("pins/8.*")); len(pins) != 0 {
+		t.Errorf("left over: %q", pins)
+	}
+}
+
 func TestPinDiesWithItsProcess(t *testing.T) {
 	dir, f, m := replica(t, 7, 8)
 	other := holder(t, dir)

@@ -58,6 +58,34 @@ type jsonCompared struct {
 	First     *int64 `json:"first_offset,omitempty"`
 }
 
+type jsonExported struct {
+	head
+	Domain   string             `json:"domain"`
+	State    string             `json:"state"`
+	Writable bool               `json:"writable"`
+	Kept     string             `json:"kept,omitempty"`
+	Disks    []jsonExportedDisk `json:"disks"`
+}
+
+type jsonExportedDisk struct {
+	Disk string `json:"disk"`
+	URI  string `json:"uri"`
+	Size int64  `json:"size_bytes"`
+}
+
+type jsonKept struct {
+	head
+	Domain string         `json:"domain"`
+	State  string         `json:"state"`
+	Disks  []jsonKeptDisk `json:"disks"`
+}
+
+type jsonKeptDisk struct {
+	Disk string `json:"disk"`
+	Path string `json:"path"`
+	Size int64  `json:"size_bytes"`
+}
+
 // stateJSON is toJSON for events about stored states.
 func stateJSON(e event.Event, h func(string) head) any {
 	switch e := e.(type) {
@@ -78,6 +106,18 @@ func stateJSON(e event.Event, h func(string) head) any {
 			c.First = &e.First
 		}
 		return c
+	case event.Exported:
+		x := jsonExported{head: h("exported"), Domain: e.Domain, State: e.State, Writable: e.Writable, Kept: e.Kept, Disks: []jsonExportedDisk{}}
+		for _, d := range e.Disks {
+			x.Disks = append(x.Disks, jsonExportedDisk(d))
+		}
+		return x
+	case event.Kept:
+		k := jsonKept{head: h("kept"), Domain: e.Domain, State: e.State, Disks: []jsonKeptDisk{}}
+		for _, d := range e.Disks {
+			k.Disks = append(k.Disks, jsonKeptDisk(d))
+		}
+		return k
 	}
 	return nil
 }
@@ -94,8 +134,31 @@ func stateText(e event.Event) []string {
 		return restoredText(e)
 	case event.Compared:
 		return []string{comparedText(e)}
+	case event.Exported:
+		return exportedText(e)
+	case event.Kept:
+		lines := []string{fmt.Sprintf("%s: what was written over state %s is kept", clean(e.Domain), clean(e.State))}
+		for _, d := range e.Disks {
+			lines = append(lines, fmt.Sprintf("  disk %s: %s (qcow2, %s)", clean(d.Disk), clean(d.Path), bytesText(d.Size)))
+		}
+		return lines
 	}
 	return nil
+}
+
+func exportedText(e event.Exported) []string {
+	how := "read-only"
+	switch {
+	case e.Writable && e.Kept != "":
+		how = "writable; what is written is kept at the end: " + clean(e.Kept)
+	case e.Writable:
+		how = "writable; what is written is thrown away at the end"
+	}
+	lines := []string{fmt.Sprintf("%s: state %s is exported, %s", clean(e.Domain), clean(e.State), how)}
+	for _, d := range e.Disks {
+		lines = append(lines, "  "+clean(d.URI))
+	}
+	return lines
 }
 
 func verifiedText(e event.StateVerified) string {

@@ -21,6 +21,10 @@ func stored() []event.Event {
 		event.Compared{Domain: "vm1", State: "s1", Disk: "vdb", Equal: 1 << 20},
 		event.Restored{Domain: "vm1", State: "s1", Disks: []event.RestoredDisk{{Disk: "vda", Path: "/to/vda.img", Format: "raw", Size: 1 << 20}},
 			Files: []string{"/to/domain.xml"}, Defined: "vm2", Duration: time.Second},
+		event.Exported{Domain: "vm1", State: "s1", Disks: []event.ExportedDisk{{Disk: "vda", URI: "nbd://h:1/vda", Size: 512}, {Disk: "vdb", URI: "nbd://h:1/vdb", Size: 1024}}},
+		event.Exported{Domain: "vm1", State: "s1", Writable: true},
+		event.Exported{Domain: "vm1", State: "s1", Writable: true, Kept: "/to/x"},
+		event.Kept{Domain: "vm1", State: "s1", Disks: []event.KeptDisk{{Disk: "vda", Path: "/to/x", Size: 1 << 20}}},
 	}
 }
 
@@ -44,6 +48,13 @@ vm1: state s1 restored and verified in 1.0 s
   disk vda: /to/vda.img (raw, 1.0 MiB)
   /to/domain.xml
   domain vm2 defined, shut off
+vm1: state s1 is exported, read-only
+  nbd://h:1/vda
+  nbd://h:1/vdb
+vm1: state s1 is exported, writable; what is written is thrown away at the end
+vm1: state s1 is exported, writable; what is written is kept at the end: /to/x
+vm1: what was written over state s1 is kept
+  disk vda: /to/x (qcow2, 1.0 MiB)
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -67,6 +78,10 @@ func TestStoredStatesAsJSON(t *testing.T) {
 ` + at + `"compared","domain":"vm1","state":"s1","disk":"vda","read_bytes":10,"equal_bytes":1048576,"changed_bytes":65536,"different_bytes":65536,"first_offset":131072}
 ` + at + `"compared","domain":"vm1","state":"s1","disk":"vdb","read_bytes":0,"equal_bytes":1048576,"changed_bytes":0,"different_bytes":0}
 ` + at + `"restored","domain":"vm1","state":"s1","disks":[{"disk":"vda","path":"/to/vda.img","format":"raw","size_bytes":1048576}],"files":["/to/domain.xml"],"defined":"vm2","duration_seconds":1}
+` + at + `"exported","domain":"vm1","state":"s1","writable":false,"disks":[{"disk":"vda","uri":"nbd://h:1/vda","size_bytes":512},{"disk":"vdb","uri":"nbd://h:1/vdb","size_bytes":1024}]}
+` + at + `"exported","domain":"vm1","state":"s1","writable":true,"disks":[]}
+` + at + `"exported","domain":"vm1","state":"s1","writable":true,"kept":"/to/x","disks":[]}
+` + at + `"kept","domain":"vm1","state":"s1","disks":[{"disk":"vda","path":"/to/x","size_bytes":1048576}]}
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

@@ -10,8 +10,6 @@ package restore
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path/filepath"
 	"time"
 
 	"vmsync/internal/event"
@@ -19,6 +17,7 @@ import (
 	"vmsync/internal/workdir"
 	"vmsync/replicator"
 	"vmsync/replicator/dataplane"
+	"vmsync/replicator/pinned"
 	"vmsync/replicator/scrub"
 )
 
@@ -99,18 +98,15 @@ func Restore(ctx context.Context, req Request, out event.Sink) (_ *event.Restore
 
 // plan decides what is written where, and refuses what cannot be.
 func (r *restore) plan(ctx context.Context) error {
-	if err := r.chooseDisks(); err != nil {
-		return err
-	}
-	if err := r.refuseDamaged(); err != nil {
-		return err
-	}
 	var err error
+	if r.disks, err = pinned.Disks(r.pin, "restore", r.req.Disks); err != nil {
+		return err
+	}
 	if r.dest, err = classify(r.req.To); err != nil {
 		return r.usage(err)
 	}
-	if err := r.refuseStore(); err != nil {
-		return err
+	if err := pinned.OutsideReplica(r.pin, r.req.To); err != nil {
+		return r.usage(err)
 	}
 	if r.pieces, err = layout(r.dest, r.disks, r.req.Format, r.extras()); err != nil {
 		return r.usage(err)
@@ -124,52 +120,6 @@ func (r *restore) plan(ctx context.Context) error {
 		}
 	}
 	return r.refuseExisting()
-}
-
-// chooseDisks finds the disks that were asked for.
-func (r *restore) chooseDisks() error {
-	if len(r.req.Disks) == 0 {
-		r.disks = r.pin.State.Disks
-		return nil
-	}
-	seen := map[string]bool{}
-	for _, name := range r.req.Disks {
-		d := r.pin.State.Disk(name)
-		if d == nil {
-			return &replicator.Error{Kind: replicator.KindNoDisk, Domain: r.req.Domain, Disk: name, Op: "restore",
-				Err: fmt.Errorf("state %s has no such disk", r.pin.State.ID)}
-		}
-		if !seen[name] {
-			r.disks = append(r.disks, *d)
-		}
-		seen[name] = true
-	}
-	return nil
-}
-
-func (r *restore) refuseDamaged() error {
-	for i := range r.disks {
-		if damage := r.pin.Manifest.DiskDamage(&r.disks[i]); damage != "" {
-			return r.fail(replicator.KindDamaged, r.disks[i].Name, "restore another state; `vmsync verify "+r.req.Domain+" --all` tells which ones are right",
-				fmt.Errorf("state %s is damaged: %s", r.pin.State.ID, damage))
-		}
-	}
-	return nil
-}
-
-// refuseStore keeps replicas' folders free from what is not theirs.
-func (r *restore) refuseStore() error {
-	real := func(path string) string {
-		for p := filepath.Clean(path); ; p = filepath.Dir(p) {
-			if resolved, err := filepath.EvalSymlinks(p); err == nil || p == "/" {
-				return resolved
-			}
-		}
-	}
-	if rel, err := filepath.Rel(real(r.pin.Dir()), real(r.req.To)); err == nil && filepath.IsLocal(rel) {
-		return r.usage(fmt.Errorf("%s is in the folder of the replica itself", r.req.To))
-	}
-	return nil
 }
 
 // extras are the files of the state beside the disks, by the name that they get.

@@ -8,16 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"vmsync/internal/event"
+	"vmsync/internal/newfile"
 	"vmsync/internal/qemu"
-	"vmsync/internal/store"
 	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 	"vmsync/replicator/dataplane"
+	"vmsync/replicator/pinned"
 )
 
 // write writes everything, under temporary names where there are names.
@@ -78,16 +76,7 @@ func (p *piece) written() string {
 	return p.temp
 }
 
-const (
-	// again is how long to wait for somebody who is merging the state's images, and
-	// patience for how long in all.
-	again    = 500 * time.Millisecond
-	patience = 30 * time.Minute
-)
-
-// writeDisk copies a disk and makes the copy durable. While a sync reshapes the images one
-// of them may be locked, or just being renamed: what the state's image reads as is the same
-// afterwards.
+// writeDisk copies a disk and makes the copy durable.
 func (r *restore) writeDisk(ctx context.Context, p *piece) error {
 	if p.held == nil {
 		if err := p.makeTemp(); err != nil {
@@ -98,38 +87,11 @@ func (r *restore) writeDisk(ctx context.Context, p *piece) error {
 	tell := func(part float64) {
 		r.out.Emit(event.Progress{Disk: p.disk.Name, Size: p.disk.Size, Done: int64(part * float64(p.disk.Size)), Total: p.disk.Size})
 	}
-	for start := time.Now(); ; {
-		before := r.chainNow(p)
-		err := qemu.Convert(ctx, c, tell)
-		if err == nil {
-			break
-		}
-		moved := errors.Is(err, qemu.ErrInUse) || r.chainNow(p) != before
-		if ctx.Err() != nil || !moved || errors.Is(err, qemu.ErrNoSpace) || time.Since(start) > patience {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(again):
-		}
-	}
-	return syncPath(p.written())
-}
-
-// chainNow tells a disk's images from those that they are reshaped to.
-func (r *restore) chainNow(p *piece) string {
-	m, err := store.Read(r.req.Store, r.req.Domain)
+	err := pinned.Steady(ctx, r.pin, p.disk.Image, func() error { return qemu.Convert(ctx, c, tell) })
 	if err != nil {
-		return err.Error()
+		return err
 	}
-	var all string
-	for _, img := range m.Chain(p.disk.Image) {
-		var st syscall.Stat_t
-		_ = syscall.Stat(r.pin.Path(img.Name), &st) // one that is not there has number 0
-		all += fmt.Sprintf("%s %d ", img.Name, st.Ino)
-	}
-	return fmt.Sprint(all, m.Step)
+	return newfile.Sync(p.written())
 }
 
 // maxSmall bounds a file that is copied whole, in bytes.
@@ -150,15 +112,7 @@ func (r *restore) copySmall(p *piece) error {
 	if err := os.WriteFile(p.temp, b, 0o600); err != nil {
 		return err
 	}
-	return syncPath(p.temp)
-}
-
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return newfile.Sync(p.temp)
 }
 
 // check reads back what was written.
@@ -210,7 +164,7 @@ func (r *restore) place() error {
 		return nil
 	}
 	for _, dir := range []string{filepath.Dir(r.pieces[0].path), filepath.Dir(filepath.Dir(r.pieces[0].path))} {
-		if err := syncPath(dir); err != nil {
+		if err := newfile.Sync(dir); err != nil {
 			return r.fail(replicator.KindOther, "", "", err)
 		}
 	}
@@ -226,17 +180,7 @@ func (r *restore) rename(p *piece) error {
 	if r.req.Force {
 		err = os.Rename(p.temp, p.path)
 	} else {
-		err = unix.Renameat2(unix.AT_FDCWD, p.temp, unix.AT_FDCWD, p.path, unix.RENAME_NOREPLACE)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system that cannot
-			if _, err = os.Lstat(p.path); errors.Is(err, fs.ErrNotExist) {
-				err = os.Rename(p.temp, p.path)
-			} else if err == nil {
-				err = fs.ErrExist
-			}
-		}
-		if err != nil {
-			err = &os.PathError{Op: "rename to", Path: p.path, Err: err}
-		}
+		err = newfile.Place(p.temp, p.path)
 	}
 	p.placed = err == nil
 	return err

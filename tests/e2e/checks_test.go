@@ -205,6 +205,7 @@ func litter(t *testing.T, m *lab.Machine) []string {
 	left := strayProcesses(t)
 	for _, h := range []*lab.Host{hosta, hostb} {
 		for _, pattern := range []string{"/run/vmsync/source/*", "/run/vmsync/target/*", "/run/vmsync/frozen/*", "/run/vmsync/pending/*", "/run/vmsync/export/*",
+			"/var/tmp/vmsync-export-*",
 			"/var/lib/libvirt/qemu/domain-*/vmsync*", lab.ImageDir + "/*.scratch"} {
 			names, err := filepath.Glob(h.Path(pattern))
 			if err != nil {
