@@ -28,7 +28,13 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	code := run(ctx, os.Args[1:])
+	args, err := expandHelper(os.Args)
+	code := exitUsage
+	if err == nil {
+		code = run(ctx, args)
+	} else {
+		fmt.Fprintln(os.Stderr, "vmsync:", err)
+	}
 	stop()
 	os.Exit(code)
 }
@@ -44,7 +50,7 @@ func run(ctx context.Context, args []string) int {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(syncCommand(), sendCommand(), receiveCommand(), streamCommand(), statesCommand(), verifyCommand(), restoreCommand(),
+	root.AddCommand(syncCommand(), sendCommand(), receiveCommand(), streamCommand(), statesCommand(), verifyCommand(), restoreCommand(), exportCommand(), mountCommand(), umountCommand(),
 		pruneCommand(), discardRunCommand(), pauseCommand(), resumeCommand(), doctorCommand(), agentCommand(), guardCommand())
 	root.SetArgs(expandShortForm(args))
 	return exitCode(root.ExecuteContext(ctx))
