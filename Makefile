@@ -4,21 +4,27 @@
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
+# Where mount(8) looks for helpers, and systemd for units.
+SBINDIR ?= /usr/sbin
+UNITDIR ?= /usr/lib/systemd/system
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 GO_NEEDED := $(shell sed -n 's/^go //p' go.mod)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-# What building needs, what the programs need on a host, and what the lab adds.
+# What building needs, what the programs need on a host, what the lab adds, what makes the
+# filesystems that tests read, and what benchmarks compare with.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libvirt-dev libnbd-dev dpkg-dev ca-certificates
-RUN_PACKAGES   := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils qemu-block-extra libnbd0 openssh-client
+RUN_PACKAGES   := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils qemu-block-extra libnbd0 openssh-client fuse3
 LAB_PACKAGES   := libnbd-bin python3-libnbd ovmf swtpm swtpm-tools openssl systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps
+FILE_PACKAGES  := xfsprogs btrfs-progs dosfstools mtools ntfs-3g lvm2 cryptsetup-bin fdisk gdisk rsync attr acl
+BENCH_PACKAGES := libguestfs-tools
 
 LDFLAGS := -X main.version=$(VERSION)
 PROGRAMS := bin/vmsync bin/vmsync-nbd
 
-.PHONY: build install demo test lint bench faults faultpoints fuzz clean setup setup-build setup-lab go-version
+.PHONY: build install demo test lint bench soak faults faultpoints fuzz clean setup setup-build setup-lab go-version
 
 build: setup-build
 	@mkdir -p bin
@@ -27,6 +33,10 @@ build: setup-build
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin/
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR)
+	ln -sf $(PREFIX)/bin/vmsync $(DESTDIR)$(SBINDIR)/mount.vmsync
+	ln -sf $(PREFIX)/bin/vmsync $(DESTDIR)$(SBINDIR)/mount.fuse.vmsync
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/vmsync-mount@.service >$(DESTDIR)$(UNITDIR)/vmsync-mount@.service
 
 # The lab's own program, and the programs with the fault points that the tests use.
 bin/lab: setup-lab
@@ -45,6 +55,8 @@ faultpoints: setup-build
 test: build faultpoints setup-lab
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m ./cmd/... ./internal/... ./nbdproxy/... ./replicator/...
+	$(GO) test -timeout 20m ./fusefs/...
+	$(GO) test -race -timeout 10m ./fusefs ./fusefs/blockcache
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x
 	$(GO) test -count=1 -timeout 10m -p 1 ./tests/lab/... ./tests/bench ./tests/demo ./tests/powerloss ./tests/faults
 	GO="$(GO)" tests/e2e/halves
@@ -55,7 +67,7 @@ test: build faultpoints setup-lab
 FUZZTIME ?= 5m
 fuzz: setup-build
 	@mkdir -p bin
-	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' cmd internal nbdproxy replicator | xargs -n 1 dirname | sort -u); do \
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' cmd fusefs internal nbdproxy replicator | xargs -n 1 dirname | sort -u); do \
 		for target in $$($(GO) test -list '^Fuzz' ./$$dir | grep '^Fuzz'); do \
 			echo "fuzz $$dir $$target for $(FUZZTIME)"; \
 			$(GO) test ./$$dir -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) >bin/fuzz.log 2>&1 || { cat bin/fuzz.log; exit 1; }; \
@@ -63,7 +75,7 @@ fuzz: setup-build
 	done
 
 lint: setup-build
-	@unformatted=$$(gofmt -l cmd internal nbdproxy replicator tests); \
+	@unformatted=$$(gofmt -l cmd fusefs internal nbdproxy replicator tests); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags faultpoints ./...
@@ -75,7 +87,12 @@ SEED ?= 1
 faults: faultpoints setup-lab
 	$(GO) run ./tests/faults -n $(N) -seed $(SEED)
 
+# N syncs and prunes below a mounted tree that is read all the time.
+soak: build faultpoints setup-lab
+	$(GO) test -count=1 -timeout 4h ./tests/e2e -v -run TestMountStaysRight -soak $(N)
+
 bench: build setup-lab
+	@$(call packages,$(BENCH_PACKAGES))
 	$(GO) run ./tests/bench
 
 clean:
@@ -88,7 +105,7 @@ setup-build: go-version
 	@third_party/fetch-libnbd-binding $(CURDIR)/third_party/libnbd
 
 setup-lab: setup-build
-	@$(call packages,$(RUN_PACKAGES) $(LAB_PACKAGES))
+	@$(call packages,$(RUN_PACKAGES) $(LAB_PACKAGES) $(FILE_PACKAGES))
 
 # Install the packages that are missing. While that lasts a policy keeps their
 # services from starting on this machine: only the lab's hosts run them.

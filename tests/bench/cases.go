@@ -18,6 +18,9 @@ func cases() []benchCase {
 		{"scattered-100mbit-40ms", "incremental of 20,000 scattered extents of 64 KiB that do not compress", 1, scatteredCase},
 		{"idle", "incremental of two disks, nothing changed", 3, idleCase},
 		{"memory", "peak memory with a disk of 1 TiB", 1, memoryCase},
+		{"fuse-read", "read a disk in the mounted tree, in order and at random", 3, fuseReadCase},
+		{"fuse-tree", "tar of 20,000 files of the mounted tree", 3, fuseTreeCase},
+		{"fuse-store", "mount a store of 50 domains with 100 states each", 5, fuseStoreCase},
 		{"proxy", "nbdcopy to null: through the NBD proxy", 3, proxyCase},
 	}
 }

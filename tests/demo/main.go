@@ -74,6 +74,7 @@ func (d *demo) show() error {
 		},
 		func() error { return d.sync("Second sync: what changed") },
 		d.compare,
+		d.look,
 		d.boot,
 	} {
 		if err := step(); err != nil {
@@ -91,7 +92,7 @@ func (d *demo) guest(script string) error {
 
 func (d *demo) sync(title string) error {
 	say(title)
-	argv := []string{"vmsync", "sync", "vm1", "--source-uri", "qemu+ssh://root@hosta/system"}
+	argv := []string{"vmsync", "sync", "vm1", "--source-uri", "qemu+ssh://root@hosta/system", "--keep", "5"}
 	fmt.Println("  hostb#", strings.Join(argv, " "))
 	cmd := d.hostb.Command(d.ctx, argv...)
 	cmd.Stdout, cmd.Stderr = indent{os.Stdout}, indent{os.Stdout}
@@ -117,6 +118,21 @@ func (d *demo) compare() error {
 		}
 	}
 	return d.vm.Resume(d.ctx)
+}
+
+// look reads files of the states without starting anything.
+func (d *demo) look() error {
+	say("Looking into the states on hostb, without starting or mounting the guest's disks")
+	for _, line := range []string{"mkdir -p /mnt/vmsync && vmsync mount /mnt/vmsync", "cd /mnt/vmsync/vm1/states; head */files/vda/note",
+		"ls -l /mnt/vmsync/vm1/latest/files/vda", "vmsync umount /mnt/vmsync"} {
+		fmt.Println("  hostb#", line)
+		cmd := d.hostb.Command(d.ctx, "sh", "-e", "-c", line)
+		cmd.Stdout, cmd.Stderr = indent{os.Stdout}, indent{os.Stdout}
+		if err := cmd.Run(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // boot starts the replica as after the loss of hosta.
