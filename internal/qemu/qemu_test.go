@@ -59,7 +59,8 @@ func TestCommitMergesAndFreesZeroes(t *testing.T) {
 		qemuIO(t, base, want...)
 		qemuIO(t, overlay, want...)
 	}
-	if freed := before - allocated(t, base); freed < 4<<20 {
+	// The file system may take a block of its own to note where the file has holes now.
+	if freed := before - allocated(t, base); freed < 4<<20-64<<10 {
 		t.Errorf("freed %d bytes of 4 MiB", freed)
 	}
 }

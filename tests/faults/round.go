@@ -18,6 +18,10 @@ const (
 	// retryLimit is how long one may take that is tried after it.
 	retryLimit = 60 * time.Second
 	retries    = 3
+	// guardStays is how long something may be left after all is well: a guard whose
+	// agent died while it was asking libvirt for a backup looks for 45 s whether that begins
+	// after all.
+	guardStays = 60 * time.Second
 )
 
 // round is one fault in one sync, and what is made good afterwards.
@@ -146,7 +150,7 @@ func (r *round) check(ctx context.Context) error {
 			return fmt.Errorf("replica %s: %w", p.plan.domain, err)
 		}
 	}
-	if err := r.c.nothingLeft(ctx, r.s, 30*time.Second); err != nil {
+	if err := r.c.nothingLeft(ctx, r.s, guardStays); err != nil {
 		return err
 	}
 	for _, m := range r.s.machines {
