@@ -265,16 +265,18 @@ func TestForeignBackupJobIsLeftAlone(t *testing.T) {
 }
 
 func TestSecondRunOfTheSameMachineIsRefusedAndTheFirstGoesOn(t *testing.T) {
+	const held = "/run/vmsync-hold-first"
 	m := busyMachine(t)
-	r := midCopy(t, m)
-	// The others wait a little for the lock, so the first run must take long.
-	setLink(t, hosta, lab.Link{Rate: 4e6})
+	withFault(t, hostb, "target-before-commit=hold:"+held)
+	r := start(t, hostb, fromTarget(m.Name())...)
+	eventually(t, "the first run is held", func() bool { return exists(t, hostb, held) })
+	on(t, hostb, "rm", faultFile) // the others go their way
 	failed(t, trySync(t, m.Name()), 75, "busy", m.Name(), "")
 	failed(t, start(t, op_, "sync", m.Name(), "--source-uri", uriA, "--target-uri", uriB, "--json").wait(), 75, "busy", m.Name(), "")
 	// Another machine is nobody's business.
 	other := makeMachine(t, lab.MachineSpec{Name: "second-run-other", Disks: []lab.DiskSpec{qcow2("vda", 64*mib)}})
 	sync(t, other.Name())
-	setLink(t, hosta, lab.Link{})
+	on(t, hostb, "rm", held)
 	succeeded(t, r.wait())
 	sameAsSource(t, m, "vda", "vdb")
 	nothingLeft(t, m)
