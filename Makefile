@@ -18,7 +18,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 BUILD_PACKAGES := gcc libc6-dev pkg-config libvirt-dev libnbd-dev dpkg-dev ca-certificates
 RUN_PACKAGES   := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils qemu-block-extra libnbd0 openssh-client fuse3
 LAB_PACKAGES   := libnbd-bin python3-libnbd ovmf swtpm swtpm-tools openssl systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps
-FILE_PACKAGES  := xfsprogs btrfs-progs dosfstools mtools ntfs-3g lvm2 cryptsetup-bin fdisk gdisk rsync attr acl
+FILE_PACKAGES  := xfsprogs btrfs-progs dosfstools exfatprogs mtools ntfs-3g lvm2 mdadm cryptsetup-bin fdisk gdisk rsync attr acl
 BENCH_PACKAGES := libguestfs-tools
 
 LDFLAGS := -X main.version=$(VERSION)
