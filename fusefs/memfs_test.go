@@ -58,6 +58,7 @@ func (m *memFS) add(id, dir filesystem.ID, name string, mode uint32, body []byte
 	if dir != 0 {
 		m.files[dir].names[name] = id
 	}
+	m.tell()
 	return f
 }
 

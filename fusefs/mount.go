@@ -60,6 +60,7 @@ func mountWith(mountpoint string, o Options, reads opener) (*Mount, error) {
 	m := &Mount{path: path, tree: t, server: server, served: make(chan struct{}), end: make(chan struct{})}
 	m.finish = sync.OnceFunc(func() {
 		close(m.end)
+		t.background.Wait()
 		t.sessions.closeIdle(0)
 	})
 	go func() {
@@ -69,7 +70,7 @@ func mountWith(mountpoint string, o Options, reads opener) (*Mount, error) {
 	if err := server.WaitMount(); err != nil {
 		return nil, errors.Join(err, detach(path))
 	}
-	go t.lookAfter(o.Idle, m.end)
+	t.background.Go(func() { t.lookAfter(o.Idle, m.end) })
 	return m, nil
 }
 
@@ -197,9 +198,9 @@ func (t *tree) vanished(r *replica, ids []string) {
 	if t.server == nil || !known || len(ids) == 0 {
 		return
 	}
-	go func() {
+	t.background.Go(func() {
 		for _, id := range ids {
 			t.server.EntryNotify(parent, id) // what it does not know is none of its entries
 		}
-	}()
+	})
 }

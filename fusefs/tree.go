@@ -24,6 +24,8 @@ type tree struct {
 	paths    paths
 	server   *fuse.Server // after Init
 
+	background sync.WaitGroup // what goes on beside the kernel's requests, until the mount's end
+
 	mu       sync.Mutex
 	replicas map[string]*replica
 }
