@@ -32,11 +32,14 @@ type SourceEnd interface {
 	// Finish ends the backup job, then deletes the checkpoints named in drop. Call
 	// it only when the target has durably accepted the state.
 	Finish(ctx context.Context, drop []string) error
+	// Abandon says, after Wait has returned a result, that the target has not accepted
+	// the state and nobody will ask it to: Close then deletes the checkpoint as well.
+	Abandon(ctx context.Context) error
 	// Close ends everything the run began and has not finished: the data plane, the
 	// backup job, the checkpoint Begin made; and releases the lock. The guest is
 	// thawed when it returns, or a guard goes on trying. Once Wait has returned a
-	// result the checkpoint stays: the target may have accepted the state, and one
-	// that it has not is for the next run to put into Forget. The checkpoint of a
+	// result the checkpoint stays, but for Abandon: the target may have accepted the
+	// state, and one that it has not is for the next run to put into Forget. The checkpoint of a
 	// stream that describes its state stays only once Finish was called: no target
 	// tells later what became of it.
 	Close() error

@@ -199,15 +199,31 @@ func (r *run) transfer(ctx context.Context) error {
 	}
 	wg.Wait()
 	r.moved = time.Since(start)
-	if sourceErr != nil || targetErr != nil {
+	if sourceErr != nil {
 		return chooseError(ctx, sourceErr, targetErr, relayErr)
+	}
+	if targetErr != nil {
+		r.abandon(ctx)
+		return chooseError(ctx, targetErr, relayErr)
 	}
 	// Both ends are done and agree, or they are not: how the relay ended is no matter.
 	if err := agree(r.sent, received); err != nil {
+		r.abandon(ctx)
 		return &Error{Kind: KindStream, Domain: r.source.Name, Op: "compare both ends' digests",
 			Hint: "run the sync again; if this repeats, suspect memory or the network path", Err: err}
 	}
 	return nil
+}
+
+// abandon tells the source, which has handed over all of the stream, that nothing came
+// of it. The state was not committed, and without this run it never is. A source that
+// does not hear of it keeps the checkpoint until the next run.
+func (r *run) abandon(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	if err := r.src.Abandon(ctx); err != nil {
+		r.out.Emit(event.Warning{Message: fmt.Sprintf("checkpoint %s stays on the source until the next sync: %v", r.plan.Checkpoint, err)})
+	}
 }
 
 // lastWords is how long the parts of a transfer go on once one has failed.

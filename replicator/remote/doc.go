@@ -14,7 +14,7 @@ package remote
 import "time"
 
 // protocol is the version of the messages between controller and agent.
-const protocol = 3
+const protocol = 4
 
 // How often the controller pings, and how long either side bears silence.
 const (
@@ -35,6 +35,7 @@ const (
 	methodSent    = "source.wait"
 	methodHashed  = "source.hashed"
 	methodFinish  = "source.finish"
+	methodAbandon = "source.abandon"
 
 	methodOpen     = "target.open"
 	methodPrepare  = "target.prepare"

@@ -64,6 +64,12 @@ func (s Source) Finish(ctx context.Context, drop []string) error {
 	return err
 }
 
+// Abandon implements replicator.SourceEnd.
+func (s Source) Abandon(ctx context.Context) error {
+	_, err := call[struct{}](ctx, s.Conn, methodAbandon, struct{}{})
+	return err
+}
+
 // Open implements replicator.TargetEnd.
 func (t Target) Open(ctx context.Context, r replicator.OpenRequest) (*replicator.TargetView, error) {
 	return call[replicator.TargetView](ctx, t.Conn, methodOpen, r)

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -184,7 +185,7 @@ func (d deafInput) Close() error { return nil }
 
 func TestAgentClosesItsEndAsSoonAsTheSilenceIsLongEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in := deafInput{strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":3,"role":"source"}}` + "\n"), make(chan struct{})}
+		in := deafInput{strings.NewReader(fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":%d,"role":"source"}}`+"\n", protocol)), make(chan struct{})}
 		defer close(in.ends)
 		start := time.Now()
 		e := &end{closed: make(chan struct{})}

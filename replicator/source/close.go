@@ -111,6 +111,15 @@ func (e *End) dismissGuard() error {
 	return nil
 }
 
+// Abandon implements replicator.SourceEnd.
+func (e *End) Abandon(context.Context) error {
+	if e.closed || e.run == nil || !e.handed {
+		return e.sequence("abandon the backup")
+	}
+	e.handed = false
+	return nil
+}
+
 // endJob ends our backup job and waits until it is gone. ended is false if there was
 // none.
 func (e *End) endJob(ctx context.Context) (ended bool, err error) {

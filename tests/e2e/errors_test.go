@@ -187,6 +187,14 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 }
 
 func TestTargetDiskFullLeavesEverythingAsItWas(t *testing.T) {
+	// The store has room for 100 MiB.
+	t.Run("early", func(t *testing.T) { targetDiskFull(t, 120*mib) })
+	// The source has sent all and is done when the target finds that the last does not fit.
+	t.Run("late", func(t *testing.T) { targetDiskFull(t, 70*mib) })
+}
+
+// targetDiskFull syncs 32 MiB, then so many more bytes that do not fit beside them.
+func targetDiskFull(t *testing.T, more int64) {
 	const small = "/var/lib/vmsync-small"
 	m := machine(t, qcow2("vda", 256*mib), qcow2("vdb", 64*mib))
 	if err := hostb.SmallFS(t.Context(), small, 100*mib); err != nil {
@@ -211,7 +219,7 @@ func TestTargetDiskFullLeavesEverythingAsItWas(t *testing.T) {
 	}
 	was := checkpoints(t, m)
 
-	randomData(t, m, "vda", 64*mib, 80*mib)
+	randomData(t, m, "vda", 64*mib, more)
 	failed(t, trySync(t, m.Name(), "--store", small), 1, "no-space", m.Name(), "vda")
 	if got := listDir(t, hostb, small+"/"+m.Name()+"/disks"); strings.Join(got, " ") != strings.Join(images, " ") {
 		t.Errorf("images %v, were %v", got, images)
