@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vmsync/internal/event"
+	"vmsync/internal/transport"
 )
 
 // Request says what to replicate.
@@ -21,7 +22,7 @@ type Request struct {
 	Store        string // absolute path on the target
 	Compress     string // see spec.Serve
 	Rate         int64  // bytes of stream per second; 0 is no limit
-	Transport    Transport
+	Transport    transport.Transport
 	Keep         string // retention policy from now on; empty leaves the replica's as it is
 	Options      Options
 }

@@ -3,35 +3,11 @@ package replicator
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"strings"
 
 	"vmsync/internal/event"
+	"vmsync/internal/transport"
 )
-
-// Transport is how the stream gets from source to target.
-type Transport string
-
-// Transports.
-const (
-	// TransportAuto is direct where the hosts reach each other, SSH elsewhere.
-	TransportAuto Transport = "auto"
-	// TransportDirect is TLS from host to host.
-	TransportDirect Transport = "direct"
-	// TransportSSH goes through the controller and its SSH connections.
-	TransportSSH Transport = "ssh"
-)
-
-// ParseTransport reads a transport; the empty string is [TransportAuto].
-func ParseTransport(s string) (Transport, error) {
-	switch t := Transport(s); t {
-	case "":
-		return TransportAuto, nil
-	case TransportAuto, TransportDirect, TransportSSH:
-		return t, nil
-	}
-	return "", fmt.Errorf("unknown transport %q: use auto, direct or ssh", s)
-}
 
 // lanes is how many connections carry the stream. One SSH channel moves at most its
 // window of 2 MiB in a round trip, and one connection's encryption keeps no more than
@@ -55,7 +31,7 @@ func directAddresses(source *SourceView, target *TargetView) []string {
 // listenDirect is what the target is asked for.
 func (r *run) listenDirect() *ListenDirect {
 	addresses := directAddresses(r.source, r.target)
-	if r.req.Transport == TransportSSH || len(addresses) == 0 {
+	if r.req.Transport == transport.SSH || len(addresses) == 0 {
 		return nil
 	}
 	return &ListenDirect{Addresses: addresses, Certificate: r.source.Certificate}
@@ -63,11 +39,11 @@ func (r *run) listenDirect() *ListenDirect {
 
 // checkTransport insists on a direct connection where the user does.
 func (r *run) checkTransport() error {
-	if r.req.Transport != TransportDirect || r.begun.Direct {
+	if r.req.Transport != transport.Direct || r.begun.Direct {
 		return nil
 	}
-	transport, why := r.way()
-	if transport == event.TransportLocal {
+	way, why := r.way()
+	if way == event.TransportLocal {
 		why = "both ends are this host"
 	}
 	return &Error{Kind: KindPeer, Domain: r.source.Name, Op: "connect source and target directly",
@@ -77,7 +53,7 @@ func (r *run) checkTransport() error {
 
 // way is how the stream goes, as one of event's transports, and why it does not go
 // directly where that was wanted.
-func (r *run) way() (transport, notDirect string) {
+func (r *run) way() (way, notDirect string) {
 	if r.begun.Direct {
 		return event.TransportDirect, ""
 	}
@@ -85,7 +61,7 @@ func (r *run) way() (transport, notDirect string) {
 	if near == "" {
 		return event.TransportLocal, ""
 	}
-	if r.req.Transport == TransportSSH {
+	if r.req.Transport == transport.SSH {
 		return event.TransportSSH, ""
 	}
 	return event.TransportSSH, cmp.Or(r.begun.NotDirect, r.prepared.NotDirect, "the address "+near+" means something else on the other host")

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"vmsync/internal/event"
+	"vmsync/internal/transport"
 )
 
 func TestDirectAddresses(t *testing.T) {
@@ -29,20 +30,20 @@ func TestDirectAddresses(t *testing.T) {
 
 func TestWayOfTheStream(t *testing.T) {
 	for name, c := range map[string]struct {
-		transport Transport
+		transport transport.Transport
 		reachedAt string
 		begun     Begun
 		prepared  Prepared
 		way, why  string
-		insisted  string // error's text with TransportDirect
+		insisted  string // error's text with transport.Direct
 	}{
-		"connected":          {TransportAuto, "192.0.2.1", Begun{Direct: true}, Prepared{}, event.TransportDirect, "", ""},
-		"refused":            {TransportAuto, "192.0.2.1", Begun{NotDirect: "refused"}, Prepared{}, event.TransportSSH, "refused", "refused"},
-		"cannot listen":      {TransportAuto, "192.0.2.1", Begun{}, Prepared{NotDirect: "no such address"}, event.TransportSSH, "no such address", "no such address"},
-		"both ends are here": {TransportAuto, "", Begun{}, Prepared{}, event.TransportLocal, "", "both ends are this host"},
-		"a zone": {TransportAuto, "fe80::1%eth0", Begun{}, Prepared{}, event.TransportSSH,
+		"connected":          {transport.Auto, "192.0.2.1", Begun{Direct: true}, Prepared{}, event.TransportDirect, "", ""},
+		"refused":            {transport.Auto, "192.0.2.1", Begun{NotDirect: "refused"}, Prepared{}, event.TransportSSH, "refused", "refused"},
+		"cannot listen":      {transport.Auto, "192.0.2.1", Begun{}, Prepared{NotDirect: "no such address"}, event.TransportSSH, "no such address", "no such address"},
+		"both ends are here": {transport.Auto, "", Begun{}, Prepared{}, event.TransportLocal, "", "both ends are this host"},
+		"a zone": {transport.Auto, "fe80::1%eth0", Begun{}, Prepared{}, event.TransportSSH,
 			"the address fe80::1%eth0 means something else on the other host", "the address fe80::1%eth0 means something else on the other host"},
-		"SSH was asked for": {TransportSSH, "192.0.2.1", Begun{}, Prepared{}, event.TransportSSH, "", ""},
+		"SSH was asked for": {transport.SSH, "192.0.2.1", Begun{}, Prepared{}, event.TransportSSH, "", ""},
 	} {
 		r := &run{req: Request{Transport: c.transport}, begun: &c.begun, prepared: &c.prepared,
 			source: &SourceView{Name: "vm1"}, target: &TargetView{ReachedAt: c.reachedAt}}
@@ -52,10 +53,10 @@ func TestWayOfTheStream(t *testing.T) {
 		if way, why := r.way(); way != c.way || why != c.why {
 			t.Errorf("%s: %s, %q", name, way, why)
 		}
-		if c.transport == TransportSSH {
+		if c.transport == transport.SSH {
 			continue
 		}
-		r.req.Transport = TransportDirect
+		r.req.Transport = transport.Direct
 		got := ""
 		if err := r.checkTransport(); err != nil {
 			got = AsError(err).Err.Error()
@@ -63,16 +64,5 @@ func TestWayOfTheStream(t *testing.T) {
 		if got != c.insisted {
 			t.Errorf("%s: insisting on direct says %q", name, got)
 		}
-	}
-}
-
-func TestParseTransport(t *testing.T) {
-	for in, want := range map[string]Transport{"": TransportAuto, "auto": TransportAuto, "direct": TransportDirect, "ssh": TransportSSH} {
-		if got, err := ParseTransport(in); err != nil || got != want {
-			t.Errorf("%q: got %q, error %v", in, got, err)
-		}
-	}
-	if _, err := ParseTransport("tcp"); err == nil {
-		t.Error("tcp was taken")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmsync/internal/event"
+	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
 	"vmsync/internal/ui"
 	"vmsync/replicator"
@@ -25,7 +26,7 @@ type doctorFlags struct {
 	fix, json            bool
 	ssh                  ssh.Options
 
-	sourceAt, targetAt remote.Endpoint
+	sourceAt, targetAt hosturi.Endpoint
 }
 
 // errWrong is the end of a look that found something wrong and has told of it.
@@ -69,10 +70,10 @@ func (f *doctorFlags) complete() (err error) {
 	if !filepath.IsAbs(f.store) {
 		return fmt.Errorf("--store %q must be an absolute path on the target", f.store)
 	}
-	if f.sourceAt, err = remote.ParseURI(f.sourceURI); err != nil {
+	if f.sourceAt, err = hosturi.Parse(f.sourceURI); err != nil {
 		return fmt.Errorf("--source-uri: %w", err)
 	}
-	if f.targetAt, err = remote.ParseURI(f.targetURI); err != nil {
+	if f.targetAt, err = hosturi.Parse(f.targetURI); err != nil {
 		return fmt.Errorf("--target-uri: %w", err)
 	}
 	return nil
@@ -124,7 +125,7 @@ func (f *doctorFlags) look(ctx context.Context) replicator.Seen {
 }
 
 // withEnd calls a function with one end, connected.
-func (f *doctorFlags) withEnd(ctx context.Context, at remote.Endpoint, role remote.Role, do func(*remote.Solo) error) (err error) {
+func (f *doctorFlags) withEnd(ctx context.Context, at hosturi.Endpoint, role remote.Role, do func(*remote.Solo) error) (err error) {
 	end, err := remote.ConnectSolo(ctx, at, role, f.ssh, io.Discard)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"vmsync/internal/ssh"
+	"vmsync/internal/units"
 	"vmsync/nbdproxy/spec"
 )
 
@@ -30,6 +31,18 @@ func checkCompress(mode string) error {
 
 func addRateFlag(flags *pflag.FlagSet, rate *string) {
 	flags.StringVar(rate, "rate", "", "send at most so many bytes per second, e.g. 50M (default: no limit)")
+}
+
+// parseRate reads the value of a --rate flag; empty is no limit.
+func parseRate(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	rate, err := units.ParseRate(text)
+	if err != nil {
+		return 0, fmt.Errorf("--rate: %w", err)
+	}
+	return rate, nil
 }
 
 // arguments checks their number; a wrong one is a usageError.

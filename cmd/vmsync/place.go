@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
 	"vmsync/internal/ui"
 	"vmsync/replicator/remote"
@@ -45,7 +46,7 @@ func (p *place) at(cmd *cobra.Command, args []string, domain string, do func(out
 		return usageError{fmt.Errorf("--store %q must be an absolute path on the target", p.store)}
 	}
 	p.store = filepath.Clean(p.store)
-	at, err := remote.ParseURI(p.targetURI)
+	at, err := hosturi.Parse(p.targetURI)
 	if err != nil {
 		return usageError{fmt.Errorf("--target-uri: %w", err)}
 	}
@@ -65,7 +66,7 @@ func (p *place) at(cmd *cobra.Command, args []string, domain string, do func(out
 }
 
 // there runs the same command on another host.
-func (p *place) there(cmd *cobra.Command, args []string, at remote.Endpoint) (err error) {
+func (p *place) there(cmd *cobra.Command, args []string, at hosturi.Endpoint) (err error) {
 	host, err := remote.Reach(cmd.Context(), at, p.ssh, os.Stderr)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmsync/internal/event"
+	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
@@ -62,7 +63,7 @@ A stream brings the machine's definition along: receive it only from whom you wo
 }
 
 func (f *receiveFlags) run(ctx context.Context) error {
-	at, err := remote.ParseURI(f.targetURI)
+	at, err := hosturi.Parse(f.targetURI)
 	if err != nil {
 		return usageError{fmt.Errorf("--target-uri: %w", err)}
 	}
@@ -83,7 +84,7 @@ func (f *receiveFlags) run(ctx context.Context) error {
 }
 
 // receive reads the stream's header, connects to the target and brings it the stream.
-func (f *receiveFlags) receive(ctx context.Context, at remote.Endpoint, from *remote.Inlet, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
+func (f *receiveFlags) receive(ctx context.Context, at hosturi.Endpoint, from *remote.Inlet, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
 	header, err := from.Header(ctx)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmsync/internal/event"
+	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
@@ -64,7 +65,7 @@ its passwords: treat it like the machine's disks.`,
 }
 
 func (f *sendFlags) run(ctx context.Context) error {
-	at, err := remote.ParseURI(f.sourceURI)
+	at, err := hosturi.Parse(f.sourceURI)
 	if err != nil {
 		return usageError{fmt.Errorf("--source-uri: %w", err)}
 	}
@@ -91,7 +92,7 @@ func (f *sendFlags) run(ctx context.Context) error {
 }
 
 // send connects to the source and sends the stream into the outlet.
-func (f *sendFlags) send(ctx context.Context, at remote.Endpoint, to *remote.Outlet, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
+func (f *sendFlags) send(ctx context.Context, at hosturi.Endpoint, to *remote.Outlet, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
 	var source *remote.Solo
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
 		source, err = remote.ConnectSolo(ctx, at, remote.RoleSource, f.ssh, log)

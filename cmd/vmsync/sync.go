@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmsync/internal/event"
+	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
+	"vmsync/internal/transport"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
 )
@@ -94,7 +96,7 @@ func (f *syncFlags) complete(args []string) error {
 	if f.req.Rate, err = parseRate(f.rate); err != nil {
 		return err
 	}
-	if f.req.Transport, err = replicator.ParseTransport(f.transport); err != nil {
+	if f.req.Transport, err = transport.Parse(f.transport); err != nil {
 		return fmt.Errorf("--transport: %w", err)
 	}
 	if !filepath.IsAbs(f.req.Store) {
@@ -104,11 +106,11 @@ func (f *syncFlags) complete(args []string) error {
 }
 
 func (f *syncFlags) run(ctx context.Context) (err error) {
-	sourceAt, err := remote.ParseURI(f.sourceURI)
+	sourceAt, err := hosturi.Parse(f.sourceURI)
 	if err != nil {
 		return usageError{fmt.Errorf("--source-uri: %w", err)}
 	}
-	targetAt, err := remote.ParseURI(f.targetURI)
+	targetAt, err := hosturi.Parse(f.targetURI)
 	if err != nil {
 		return usageError{fmt.Errorf("--target-uri: %w", err)}
 	}
@@ -126,7 +128,7 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 }
 
 // replicate connects both ends and runs the replication between them.
-func (f *syncFlags) replicate(ctx context.Context, sourceAt, targetAt remote.Endpoint, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
+func (f *syncFlags) replicate(ctx context.Context, sourceAt, targetAt hosturi.Endpoint, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
 	var pair *remote.Pair
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
 		pair, err = remote.ConnectPair(ctx, sourceAt, targetAt, f.ssh, log)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmsync/internal/event"
+	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
 	"vmsync/internal/store"
 	"vmsync/internal/ui"
@@ -89,7 +90,7 @@ func (f *verifyFlags) run(ctx context.Context) error {
 		out, _ := f.output.open(os.Stdout)
 		return finish(out, f.req.Domain, scrub.Verify(ctx, f.req, out))
 	}
-	at, err := remote.ParseURI(f.sourceURI)
+	at, err := hosturi.Parse(f.sourceURI)
 	if err != nil {
 		return usageError{fmt.Errorf("--source-uri: %w", err)}
 	}
@@ -98,7 +99,7 @@ func (f *verifyFlags) run(ctx context.Context) error {
 }
 
 // compare connects to the source and compares.
-func (f *verifyFlags) compare(ctx context.Context, at remote.Endpoint, out event.Sink, log io.Writer) (err error) {
+func (f *verifyFlags) compare(ctx context.Context, at hosturi.Endpoint, out event.Sink, log io.Writer) (err error) {
 	var source *remote.Solo
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
 		source, err = remote.ConnectSolo(ctx, at, remote.RoleSource, f.ssh, log)

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
 	"vmsync/replicator"
 )
@@ -32,7 +33,7 @@ type Host interface {
 }
 
 // Reach opens an endpoint.
-func Reach(ctx context.Context, e Endpoint, opts ssh.Options, log io.Writer) (Host, error) {
+func Reach(ctx context.Context, e hosturi.Endpoint, opts ssh.Options, log io.Writer) (Host, error) {
 	if e.Local {
 		return localHost{log: log}, nil
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
 	"vmsync/replicator"
 )
@@ -23,7 +24,7 @@ type Pair struct {
 
 // ConnectPair reaches both hosts and starts an agent on each. The caller closes
 // the pair, which has both ends undo what they have not finished.
-func ConnectPair(ctx context.Context, source, target Endpoint, opts ssh.Options, log io.Writer) (*Pair, error) {
+func ConnectPair(ctx context.Context, source, target hosturi.Endpoint, opts ssh.Options, log io.Writer) (*Pair, error) {
 	p := &Pair{}
 	var sourceConn, targetConn *Conn
 	g, gctx := errgroup.WithContext(ctx)
@@ -48,7 +49,7 @@ func ConnectPair(ctx context.Context, source, target Endpoint, opts ssh.Options,
 	return p, nil
 }
 
-func connect(ctx context.Context, e Endpoint, role Role, opts ssh.Options, log io.Writer) (Host, *Conn, error) {
+func connect(ctx context.Context, e hosturi.Endpoint, role Role, opts ssh.Options, log io.Writer) (Host, *Conn, error) {
 	host, err := Reach(ctx, e, opts, log)
 	if err != nil {
 		return nil, nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
 	"vmsync/replicator"
 )
@@ -17,7 +18,7 @@ type Solo struct {
 
 // ConnectSolo reaches a host and starts an agent there. The caller closes the solo,
 // which has the end undo what it has not finished.
-func ConnectSolo(ctx context.Context, at Endpoint, role Role, opts ssh.Options, log io.Writer) (*Solo, error) {
+func ConnectSolo(ctx context.Context, at hosturi.Endpoint, role Role, opts ssh.Options, log io.Writer) (*Solo, error) {
 	host, conn, err := connect(ctx, at, role, opts, log)
 	if err != nil {
 		if host != nil {

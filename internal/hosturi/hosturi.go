@@ -1,4 +1,6 @@
-package remote
+// Package hosturi reads libvirt connection URIs as places: this host, or another that is
+// reached through SSH. It is pure; it must never connect to what it reads, or look names up.
+package hosturi
 
 import (
 	"fmt"
@@ -16,11 +18,11 @@ type Endpoint struct {
 	Name string
 }
 
-// ParseURI reads a libvirt connection URI as a place: qemu:///system is this
+// Parse reads a libvirt connection URI as a place: qemu:///system is this
 // host, qemu+ssh://[user@]host[:port]/system is another. vmsync needs more of a
 // host than libvirt's own remote protocol gives, so other transports are
 // refused.
-func ParseURI(uri string) (Endpoint, error) {
+func Parse(uri string) (Endpoint, error) {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return Endpoint{}, fmt.Errorf("bad URI %q: %w", uri, err)
@@ -30,7 +32,7 @@ func ParseURI(uri string) (Endpoint, error) {
 	case u.Path != "/system" && u.Path != "/system/":
 		return Endpoint{}, fmt.Errorf("URI %q: only /system is supported; %s", uri, forms)
 	case u.RawQuery != "":
-		return Endpoint{}, fmt.Errorf("URI %q: parameters are not supported; use --ssh-key, --ssh-config and --ssh-user", uri)
+		return Endpoint{}, fmt.Errorf("URI %q: parameters are not supported; SSH settings have flags and configuration keys of their own", uri)
 	case u.User != nil && hasPassword(u):
 		return Endpoint{}, fmt.Errorf("URI for %s: passwords are not supported; use keys", u.Host)
 	case u.Scheme == "qemu" && u.Host == "":

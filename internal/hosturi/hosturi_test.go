@@ -1,8 +1,8 @@
-package remote
+package hosturi
 
 import "testing"
 
-func TestParseURI(t *testing.T) {
+func TestParse(t *testing.T) {
 	good := map[string]Endpoint{
 		"qemu:///system":                         {Local: true, Name: "localhost"},
 		"qemu+ssh://hosta/system":                {Host: "hosta", Name: "hosta"},
@@ -12,7 +12,7 @@ func TestParseURI(t *testing.T) {
 		"qemu+ssh://admin@h.example.org/system/": {User: "admin", Host: "h.example.org", Name: "h.example.org"},
 	}
 	for uri, want := range good {
-		if got, err := ParseURI(uri); err != nil || got != want {
+		if got, err := Parse(uri); err != nil || got != want {
 			t.Errorf("%s: got %+v, %v; want %+v", uri, got, err, want)
 		}
 	}
@@ -21,7 +21,7 @@ func TestParseURI(t *testing.T) {
 		"qemu+tls://hosta/system", "xen:///system", "qemu://hosta/system", "qemu+ssh://root:secret@hosta/system",
 		"qemu+ssh://hosta/system?keyfile=/x", "qemu+ssh://ho sta/system", "::", "qemu+ssh://hosta:0/system", "qemu+ssh://hosta:70000/system",
 	} {
-		if got, err := ParseURI(uri); err == nil {
+		if got, err := Parse(uri); err == nil {
 			t.Errorf("%q was taken for %+v", uri, got)
 		}
 	}
