@@ -30,6 +30,7 @@ type settings struct {
 	identityAgent      string // socket; empty for none
 
 	userKnownHosts, globalKnownHosts []string
+	knownHostsGiven                  bool // by Options.KnownHostsFile
 	hostKeyAlias                     string
 
 	jumps        []Target // the first is reached directly, the last one reaches the host

@@ -108,6 +108,22 @@ func TestDefaultsAreThoseOfSSH(t *testing.T) {
 	}
 }
 
+func TestKnownHostsFileGivenIsTheOnlyOne(t *testing.T) {
+	dir := t.TempDir()
+	config := writeFile(t, dir+"/config", "Host a\n UserKnownHostsFile /other\n GlobalKnownHostsFile /third\n HostKeyAlias b\n")
+	s, err := resolve(t.Context(), Target{Host: "a"}, Options{ConfigFile: config, KnownHostsFile: "/etc/vmsync/known_hosts", home: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(s.userKnownHosts, []string{"/etc/vmsync/known_hosts"}) || len(s.globalKnownHosts) > 0 {
+		t.Errorf("%q, %q", s.userKnownHosts, s.globalKnownHosts)
+	}
+	fix := (&hostKeys{settings: s}).fix(&HostKeyError{Kind: HostKeyUnknown})
+	if !strings.Contains(fix, `-o 'UserKnownHostsFile="/etc/vmsync/known_hosts"'`) {
+		t.Error(fix)
+	}
+}
+
 func TestProxyCommandThatComesFirstWins(t *testing.T) {
 	s, err := settingsFor(t, "a", "Host a\n ProxyCommand relay %h %p\nHost *\n ProxyJump jump\n")
 	if err != nil {

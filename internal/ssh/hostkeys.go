@@ -140,6 +140,9 @@ func (k *hostKeys) fix(e *HostKeyError) string {
 		if s.configFile != "" {
 			argv = append(argv, "-F", s.configFile)
 		}
+		if s.knownHostsGiven {
+			argv = append(argv, "-o", `UserKnownHostsFile="`+s.userKnownHosts[0]+`"`)
+		}
 		learn = Quote(append(argv, "-p", strconv.Itoa(s.port), "-l", s.user, s.alias, "true"))
 	} else {
 		argv := []string{"ssh-keyscan", "-H"}

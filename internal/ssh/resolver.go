@@ -79,6 +79,9 @@ func (r *resolver) settings(alias string) *settings {
 	s.userKnownHosts = r.files("UserKnownHostsFile", tok, "~/.ssh/known_hosts ~/.ssh/known_hosts2")
 	s.globalKnownHosts = r.files("GlobalKnownHostsFile", tok,
 		"/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2")
+	if file := r.options.KnownHostsFile; file != "" {
+		s.userKnownHosts, s.globalKnownHosts, s.knownHostsGiven = []string{file}, nil, true
+	}
 	r.proxy(s, tok)
 	return s
 }

@@ -50,6 +50,8 @@ type Options struct {
 	// ConfigFile (--ssh-config) is read instead of ~/.ssh/config and
 	// /etc/ssh/ssh_config, as with ssh -F; "none" reads none.
 	ConfigFile string
+	// KnownHostsFile is read instead of the files that the configuration names.
+	KnownHostsFile string
 
 	// Keepalive is how long the peer may be silent before it is asked for a sign of
 	// life; KeepaliveLimit is how long before the connection is given up. Zero means
