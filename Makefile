@@ -75,7 +75,7 @@ fuzz: setup-build
 	done
 
 lint: setup-build
-	@unformatted=$$(gofmt -l cmd fusefs internal nbdproxy replicator tests); \
+	@unformatted=$$(gofmt -l cmd fusefs internal nbdproxy replicator systemd tests); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags faultpoints ./...
