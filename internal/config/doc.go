@@ -10,7 +10,8 @@
 //
 // What is wrong is told with file, line and column, all of it at once as far as possible.
 //
-// The package is pure: the same text gives the same answer on every host. It must never
+// The package is pure: the same text gives the same answer on every host, but for names of
+// time zones that a host may not know. It must never
 // act on what it reads: it looks nothing up, opens no file but the one that [Load] is
 // given, does not look whether keys or programs that the text names exist, and starts
 // nothing. A Config does not change once it is made, and may be read by many goroutines.

@@ -45,6 +45,7 @@ func (m *machines) read(top section, c *Config) {
 		m.sources = append(m.sources, s.Name)
 	}
 	m.defaults = readSettings(top.child("defaults", settingKeys()), "defaults", rankDefaults)
+	m.defaults.layer.Line = top.at("defaults").line
 	m.exclude = many(top, "exclude", machine)
 	m.checkNotify(top, m.defaults, c)
 	if !top.need("machines", "a list of machines, each with a name: or a pattern, like - name: web-*") {

@@ -64,7 +64,7 @@ func readNotification(s section) Notification {
 			ways = append(ways, key)
 		}
 	}
-	if len(ways) == 0 {
+	if len(ways) == 0 && !s.wrong {
 		s.f.add(s.position, "%s says no way: give webhook, command or smtp", s.name)
 	}
 	for _, key := range ways[min(1, len(ways)):] {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -64,21 +65,18 @@ func knownVersion(root *node, f *findings) bool {
 		if field.key.text != "version" {
 			continue
 		}
-		if v := field.value; v.kind != scalar || v.text != fmt.Sprint(Version) {
-			f.add(v.position, "version %s is not known to this vmsync: %s, or install the vmsync that the file was written for", quoted(v), do)
+		switch v := field.value; {
+		case v.kind != scalar || v.empty:
+			f.add(v.position, "version is %s: %s", v.what(), do)
+			return false
+		case v.text != strconv.Itoa(Version):
+			f.add(v.position, "version %q is not known to this vmsync: %s, or install the vmsync that the file was written for", v.text, do)
 			return false
 		}
 		return true
 	}
 	f.add(root.position, "version is missing: %s", do)
 	return false
-}
-
-func quoted(n *node) string {
-	if n.kind != scalar || n.empty {
-		return n.what()
-	}
-	return fmt.Sprintf("%q", n.text)
 }
 
 func topKeys() []string {

@@ -13,15 +13,17 @@ type section struct {
 	position
 	name   string // for messages: what the keys belong to, empty for the file itself
 	values map[string]*node
-	keys   map[string]position
+	keys   map[string]position // those without a good value too
+	wrong  bool                // it is no section at all, which was told
 	f      *findings
 }
 
 // readSection reads what should be keys with values. Keys that are not known, twice there
 // or without a value are told of and left out, so that what is read of the rest holds.
 func readSection(n *node, name string, known []string, f *findings) section {
-	s := section{n.position, name, map[string]*node{}, map[string]position{}, f}
+	s := section{position: n.position, name: name, values: map[string]*node{}, keys: map[string]position{}, f: f}
 	if n.kind != mapping {
+		s.wrong = true
 		f.add(n.position, "%s is %s: write keys with values below it", cmp.Or(name, "the file"), n.what())
 		return s
 	}
@@ -32,15 +34,22 @@ func readSection(n *node, name string, known []string, f *findings) section {
 			f.add(at, "this is no key: write a name, a colon and a value")
 		case known != nil && !slices.Contains(known, key):
 			f.add(at, "unknown key %q%s: %s", key, s.of(), advice(key, known))
-		case s.values[key] != nil:
+		case s.has(key):
 			f.add(at, "%s is there twice: keep this one or that on line %d", key, s.keys[key].line)
 		case field.value.empty:
 			f.add(at, "%s has no value: give one or remove the key", key)
+			s.keys[key] = at
 		default:
 			s.values[key], s.keys[key] = field.value, at
 		}
 	}
 	return s
+}
+
+// has says whether the key is there, with a value or without.
+func (s section) has(key string) bool {
+	_, there := s.keys[key]
+	return there
 }
 
 func (s section) of() string {
@@ -169,7 +178,7 @@ func (s section) sections(key string, known []string) []section {
 	}
 	all := []section{}
 	for _, item := range n.items {
-		all = append(all, readSection(item, key, known, s.f))
+		all = append(all, readSection(item, "an item of "+key, known, s.f))
 	}
 	return all
 }
@@ -178,16 +187,15 @@ func (s section) sections(key string, known []string) []section {
 func (s section) child(key string, known []string) section {
 	n := s.values[key]
 	if n == nil {
-		return section{s.position, key, nil, nil, s.f}
+		return section{position: s.position, name: key, f: s.f}
 	}
 	return readSection(n, key, known, s.f)
 }
 
 // need tells of a key that is not there.
 func (s section) need(key, example string) bool {
-	if s.values[key] != nil {
-		return true
+	if !s.wrong && !s.has(key) {
+		s.f.add(s.position, "%s is missing%s: write %s", key, s.of(), example)
 	}
-	s.f.add(s.position, "%s is missing%s: write %s", key, s.of(), example)
-	return false
+	return s.values[key] != nil
 }

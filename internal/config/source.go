@@ -39,9 +39,7 @@ func readHost(n *node, name string, f *findings) Host {
 			return absolute(text)
 		}),
 	}
-	if n.kind == mapping {
-		s.need("uri", "uri: qemu+ssh://root@host/system")
-	}
+	s.need("uri", "uri: qemu+ssh://root@host/system")
 	if at := one(s, "uri", hosturi.Parse); at != nil {
 		h.At, h.URI = *at, s.values["uri"].text
 	}
