@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 
 	"vmsync/internal/store"
 )
@@ -17,9 +18,13 @@ func (m *machines) check(f *findings) {
 		for _, v := range m.variants(e) {
 			p := v.merged.complete(f)
 			g.add(v.merged, p, e.name+" on "+v.sources[0])
-			if !e.pattern {
-				for _, source := range v.sources {
-					replicas.add(v.merged, p, source, e.name)
+			if e.pattern {
+				continue
+			}
+			for _, source := range v.sources {
+				replicas.add(v.merged, p, source, e.name)
+				if !strings.Contains(p.TargetDomain, "{source}") {
+					break // the same on all of them
 				}
 			}
 		}

@@ -72,7 +72,7 @@ func readNotification(s section) Notification {
 	}
 	if s.values["events"] == nil {
 		n.Events = []Event{RPOBroken, Failed, Recovered}
-	} else if len(n.Events) == 0 {
+	} else if n := s.values["events"]; n.kind == list && len(n.items) == 0 {
 		s.f.add(s.at("events"), "events: there are none: leave the key out for all of them")
 	}
 	return n

@@ -126,10 +126,7 @@ func disk(text string) (string, error) {
 // keep reads a keep policy, and gives it in its shortest form.
 func keep(text string) (string, error) {
 	p, err := retention.Parse(text)
-	if err != nil {
-		return "", fmt.Errorf("%w: write a number, or a grid like last=8,hourly=24,daily=7", err)
-	}
-	return p.String(), nil
+	return p.String(), err
 }
 
 func compression(text string) (string, error) {

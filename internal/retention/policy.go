@@ -34,7 +34,7 @@ func Parse(text string) (Policy, error) {
 	if n, err := number(text); err == nil {
 		return Policy{Last: n}, nil
 	} else if !strings.Contains(text, "=") {
-		return Policy{}, fmt.Errorf("keep policy %q: %w", text, err)
+		return Policy{}, fmt.Errorf("keep policy %q: %w: use 0, a number, or %s", text, err, example)
 	}
 	var p Policy
 	fields := p.fields()
