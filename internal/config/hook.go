@@ -43,7 +43,7 @@ func readHooks(s section, key string, onFailure OnFailure) []Hook {
 	if s.values[key] != nil {
 		hooks = []Hook{}
 	}
-	for _, h := range s.sections(key, []string{"on", "command", "timeout", "on_failure"}) {
+	for _, h := range s.sections(key, hookKeys()) {
 		hook := Hook{
 			On:        orElse(h, "on", "", oneOf(OnSource, OnTarget, OnGuest)),
 			Command:   readCommand(h, "command"),

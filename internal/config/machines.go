@@ -51,7 +51,7 @@ func (m *machines) read(top section, c *Config) {
 	if !top.need("machines", "a list of machines, each with a name: or a pattern, like - name: web-*") {
 		return
 	}
-	items := top.sections("machines", append([]string{"name", "source"}, settingKeys()...))
+	items := top.sections("machines", entryKeys())
 	if items != nil && len(items) == 0 {
 		top.f.add(top.at("machines"), "machines: there are none: add one, like - name: web-*")
 	}

@@ -56,7 +56,7 @@ func readNotification(s section) Notification {
 		checkProgram(s, n.Command[0])
 	}
 	if s.values["smtp"] != nil {
-		n.SMTP = readSMTP(s.child("smtp", []string{"host", "port", "from", "to", "user", "password_file", "starttls"}))
+		n.SMTP = readSMTP(s.child("smtp", smtpKeys()))
 	}
 	var ways []string
 	for _, key := range []string{"webhook", "command", "smtp"} {

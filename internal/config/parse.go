@@ -79,10 +79,6 @@ func knownVersion(root *node, f *findings) bool {
 	return false
 }
 
-func topKeys() []string {
-	return []string{"version", "target", "store", "sources", "defaults", "exclude", "machines", "concurrency", "retry", "jitter", "notifications", "api", "metrics", "history"}
-}
-
 const (
 	defaultStore       = "/var/lib/vmsync"
 	defaultSocket      = "/run/vmsync/vmsync.sock"
@@ -109,7 +105,7 @@ func readConfig(root *node, f *findings) *Config {
 	c.Target = readHost(target, "target", f)
 	c.Target.Name = ""
 
-	s := top.child("concurrency", []string{"total", "per_source", "per_target_host"})
+	s := top.child("concurrency", concurrencyKeys())
 	c.Concurrency.Total = orElse(s, "total", defaultTotal, number(1, 1000))
 	c.Concurrency.PerSource = orElse(s, "per_source", min(defaultPerSource, c.Concurrency.Total), number(1, 1000))
 	c.Concurrency.PerTargetHost = orElse(s, "per_target_host", c.Concurrency.Total, number(1, 1000))
@@ -119,18 +115,18 @@ func readConfig(root *node, f *findings) *Config {
 		}
 	}
 
-	s = top.child("retry", []string{"first", "max"})
+	s = top.child("retry", retryKeys())
 	c.Retry.First = orElse(s, "first", defaultRetryFirst, between(time.Second, day))
 	c.Retry.Max = orElse(s, "max", max(defaultRetryMax, c.Retry.First), between(time.Second, day))
 	if c.Retry.Max < c.Retry.First {
 		f.add(s.at("max"), "max is shorter than first: give at least that")
 	}
 
-	s = top.child("api", []string{"socket", "group"})
+	s = top.child("api", apiKeys())
 	c.API.Socket = orElse(s, "socket", defaultSocket, socket)
 	c.API.Group = orElse(s, "group", "", name)
 
-	s = top.child("metrics", []string{"listen"})
+	s = top.child("metrics", metricsKeys())
 	c.Metrics.Listen = orElse(s, "listen", "", address)
 
 	c.readHistory(top)
@@ -140,7 +136,7 @@ func readConfig(root *node, f *findings) *Config {
 }
 
 func (c *Config) readHistory(top section) {
-	s := top.child("history", []string{"path", "keep_runs", "keep_for"})
+	s := top.child("history", historyKeys())
 	c.History.Path = orElse(s, "path", defaultHistory, absolute)
 	c.History.KeepRuns = orElse(s, "keep_runs", defaultKeepRuns, number(1, 1_000_000))
 	c.History.KeepFor = orElse(s, "keep_for", defaultKeepHistory, between(time.Hour, 3660*day))
@@ -157,6 +153,6 @@ func (c *Config) readNotifications(top section) {
 			top.f.add(s.keys[key], "notifications: %v", err)
 			continue
 		}
-		c.Notifications[key] = readNotification(readSection(s.values[key], key, []string{"webhook", "command", "smtp", "timeout", "events"}, top.f))
+		c.Notifications[key] = readNotification(readSection(s.values[key], key, notificationKeys(), top.f))
 	}
 }

@@ -62,7 +62,7 @@ func readRate(s section, key string) *Rate {
 		return nil
 	}
 	var r Rate
-	for _, w := range s.sections(key, []string{"from", "to", "days", "rate"}) {
+	for _, w := range s.sections(key, windowKeys()) {
 		r.Windows = append(r.Windows, readWindow(w))
 	}
 	return &r

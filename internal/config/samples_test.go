@@ -1,7 +1,9 @@
 package config
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,15 +34,16 @@ func TestEverySampleIsTaken(t *testing.T) {
 
 // TestSampleHasEveryKey keeps the long sample complete.
 func TestSampleHasEveryKey(t *testing.T) {
-	keys := append(topKeys(), settingKeys()...)
-	keys = append(keys, hostKeys()...)
-	keys = append(keys, "name", "source", "from", "to", "days", "on", "command", "timeout", "on_failure", "total", "per_source", "per_target_host", "first", "max",
-		"webhook", "smtp", "events", "host", "port", "user", "password_file", "starttls", "socket", "group", "listen", "path", "keep_runs", "keep_for")
-	for _, key := range keys {
+	for _, key := range allKeys() {
 		if !strings.Contains(systemd.Sample(), key+":") {
 			t.Errorf("%s is not in the sample", key)
 		}
 	}
+}
+
+func allKeys() []string {
+	return slices.Concat(topKeys(), hostKeys(), entryKeys(), windowKeys(), hookKeys(), notificationKeys(), smtpKeys(), concurrencyKeys(), retryKeys(), apiKeys(),
+		metricsKeys(), historyKeys())
 }
 
 // TestSampleDefaultsAreTrue takes the # off the keys that show their defaults: nothing may
@@ -58,5 +61,29 @@ func TestSampleDefaultsAreTrue(t *testing.T) {
 	want, got := view(t, text), view(t, full)
 	if want != got {
 		t.Errorf("with defaults left out:\n%s\nwith them:\n%s", want, got)
+	}
+}
+
+// TestDocumentationHasEveryKey also takes every whole file in it for one.
+func TestDocumentationHasEveryKey(t *testing.T) {
+	text, err := os.ReadFile("../../docs/CONFIG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range allKeys() {
+		if !strings.Contains(string(text), "`"+key+"`") {
+			t.Errorf("%s is not in docs/CONFIG.md", key)
+		}
+	}
+	files := 0
+	for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		files++
+		if _, err := Parse("docs/CONFIG.md", []byte(block)); err != nil {
+			t.Errorf("%v in:\n%s", err, block)
+		}
+	}
+	if files < 3 {
+		t.Errorf("%d files", files)
 	}
 }

@@ -52,12 +52,6 @@ const (
 	maxAge   = 366 * day
 )
 
-// settingKeys are the keys of a layer.
-func settingKeys() []string {
-	return []string{"every", "cron", "rpo", "max_age", "min_changed", "min_changed_max_age", "keep", "store", "target_domain", "disks", "exclude_disks",
-		"compress", "transport", "rate", "quiesce", "freeze_mountpoints", "before", "after", "notify", "group"}
-}
-
 // readSettings reads one layer.
 func readSettings(s section, layer string, rank int) *settings {
 	v := &settings{

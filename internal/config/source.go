@@ -20,8 +20,6 @@ type Host struct {
 // thisHost is libvirt on the host itself.
 const thisHost = "qemu:///system"
 
-func hostKeys() []string { return []string{"uri", "identity_file", "known_hosts", "ssh_config"} }
-
 // readHost reads a host, for which its URI alone does too.
 func readHost(n *node, name string, f *findings) Host {
 	if n.kind == scalar && !n.empty {
