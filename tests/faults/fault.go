@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -109,6 +110,9 @@ func both(a, b func(context.Context, *round) (bool, error)) func(context.Context
 	}
 }
 
+// libvirtd is the program that a host's processes are looked for by.
+const libvirtd = "/usr/sbin/libvirtd"
+
 // libvirtdKilled kills libvirtd, which systemd starts again.
 func libvirtdKilled(h which) func(context.Context, *round) (bool, error) {
 	return func(ctx context.Context, r *round) (bool, error) {
@@ -116,7 +120,7 @@ func libvirtdKilled(h which) func(context.Context, *round) (bool, error) {
 		if _, err := h(r.c).Run(ctx, "systemctl", "reset-failed", "libvirtd.service"); err != nil {
 			return false, err
 		}
-		return killed(h, "/usr/sbin/libvirtd")(ctx, r)
+		return killed(h, libvirtd)(ctx, r)
 	}
 }
 
@@ -130,11 +134,18 @@ func machineShutDown(ctx context.Context, r *round) (bool, error) {
 	if r.machine.guest {
 		how = "shutdown"
 	}
-	_, err := r.c.hosta.Run(ctx, "virsh", how, r.machine.m.Name())
+	before, err := r.c.hosta.Pids(ctx, libvirtd)
 	if err != nil {
-		// It may be busy with the backup for a moment.
+		return false, err
+	}
+	if _, err := r.c.hosta.Run(ctx, "virsh", how, r.machine.m.Name()); err != nil {
+		// It may be busy with the backup for a moment. Or libvirtd has died of it, as that of
+		// 9.0 now and then does where a backup begins: then qemu may have been killed before
+		// it had written what it tracks.
 		r.note("%v", err)
-		return false, nil
+		after, lookErr := r.c.hosta.Pids(ctx, libvirtd)
+		r.unclean = r.unclean || !slices.Equal(before, after)
+		return false, lookErr
 	}
 	return true, nil
 }

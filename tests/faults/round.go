@@ -42,6 +42,8 @@ type round struct {
 	// lost is set when the machine was restarted so that what changes since the sync that
 	// was under way then is not tracked.
 	lost bool
+	// unclean is set when a machine that was to be turned off cleanly may have been killed.
+	unclean bool
 }
 
 func (r *round) note(format string, args ...any) {
@@ -313,10 +315,11 @@ func (r *round) makeGood(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
+	clean := r.plan.fault.clean && !r.unclean
 	for _, p := range r.s.pairs {
-		p.tracked = p.tracked && (!restarted[p.machine] || r.plan.fault.clean)
+		p.tracked = p.tracked && (!restarted[p.machine] || clean)
 	}
-	r.lost = restarted[r.machine] && !r.plan.fault.clean
+	r.lost = restarted[r.machine] && !clean
 	for _, m := range r.s.machines {
 		if restarted[m] || !m.sure {
 			if err := m.check(ctx); err != nil {
