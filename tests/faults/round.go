@@ -42,8 +42,6 @@ type round struct {
 	// lost is set when the machine was restarted so that what changes since the sync that
 	// was under way then is not tracked.
 	lost bool
-	// unclean is set when a machine that was to be turned off cleanly may have been killed.
-	unclean bool
 }
 
 func (r *round) note(format string, args ...any) {
@@ -315,7 +313,14 @@ func (r *round) makeGood(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
-	clean := r.plan.fault.clean && !r.unclean
+	clean := r.plan.fault.clean
+	if clean && restarted[r.machine] {
+		crashed, err := r.qemuCrashed()
+		if err != nil {
+			return err
+		}
+		clean = !crashed
+	}
 	for _, p := range r.s.pairs {
 		p.tracked = p.tracked && (!restarted[p.machine] || clean)
 	}
