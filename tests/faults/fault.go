@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"syscall"
 	"time"
@@ -145,6 +146,28 @@ func machineOff(ctx context.Context, r *round) error {
 		state, err := r.machine.m.State(ctx)
 		return state == "shut off", err
 	})
+}
+
+// restartMachine does what a machine's owner is told to do when libvirt has lost the record
+// of a backup job: it died as one began.
+func (r *round) restartMachine(ctx context.Context) error {
+	if _, err := r.c.hosta.Run(ctx, "virsh", "destroy", r.machine.m.Name()); err != nil {
+		return err
+	}
+	if err := machineOff(ctx, r); err != nil {
+		return err
+	}
+	if _, err := r.c.hosta.Run(ctx, "systemctl", "restart", "libvirtd"); err != nil {
+		return err
+	}
+	restarted, err := r.c.restart(ctx, r.s)
+	if err != nil {
+		return err
+	}
+	if !restarted[r.machine] {
+		return errors.New("it was not off")
+	}
+	return r.machine.check(ctx)
 }
 
 // qemuCrashed tells whether the machine's last qemu to end has failed an assertion then.

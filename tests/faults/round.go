@@ -92,6 +92,12 @@ func (r *round) play(ctx context.Context) (result, error) {
 		if res.tries++; res.tries > retries {
 			return res, fmt.Errorf("stuck: %d syncs after the fault failed, the last one with %s", retries, r.run.outcome())
 		}
+		if r.run.jobLost() {
+			if err := r.restartMachine(ctx); err != nil {
+				return res, fmt.Errorf("restart the machine that libvirt holds: %w", err)
+			}
+			res.restarted = true
+		}
 		before, r.lost = r.pair.newest, false
 		if err := r.attempt(ctx, false); err != nil {
 			return res, err
