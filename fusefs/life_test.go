@@ -142,6 +142,43 @@ func TestManyOpenStatesAreBounded(t *testing.T) {
 	}
 }
 
+// TestStateThatOpensSlowlyHoldsUpNoOther has a state take as long as keys that do not fit can.
+func TestStateThatOpensSlowlyHoldsUpNoOther(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	s := mountStore(t, func(_ *Options, r *fakeReads) {
+		r.find = func(disks []openDisk) {
+			first := make([]byte, 1)
+			if _, err := disks[0].device.ReadAt(first, 0); err == nil && first[0] == 1 {
+				close(begun)
+				<-end
+			}
+		}
+	})
+	slow := make(chan error, 1)
+	go func() { _, err := os.ReadDir(filepath.Join(s.dir(0), "disks")); slow <- err }()
+	<-begun
+	other := make(chan error, 1)
+	go func() {
+		got, err := os.ReadFile(filepath.Join(s.dir(1), "disks", "vda.raw"))
+		if err == nil && !bytes.Equal(got, s.Content[s.states[1].ID]["vda"]) {
+			err = errors.New("other bytes")
+		}
+		other <- err
+	}()
+	select {
+	case err := <-other:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for the other state")
+	}
+	close(end)
+	if err := <-slow; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDamagedStateShowsWhy(t *testing.T) {
 	s := mountStore(t, nil)
 	s.Change(t, func(m *store.Manifest) { m.States[1].Damaged = "xml/2.xml is not as received" })
