@@ -142,6 +142,34 @@ func TestManyOpenStatesAreBounded(t *testing.T) {
 	}
 }
 
+// TestReplicaThatWasMadeAnew gives a generation's number to another state, as a replica does that
+// was deleted and made again.
+func TestReplicaThatWasMadeAnew(t *testing.T) {
+	s := mountStore(t, func(o *Options, _ *fakeReads) { o.Idle = 20 * time.Millisecond })
+	s.mem.add(10, 2, "file", unix.S_IFREG|0o644, []byte("of the guest"))
+	look := func(state string) {
+		t.Helper()
+		got, err := os.ReadFile(filepath.Join(s.root, "vm1", "states", state, "files", "vda1", "file"))
+		if err != nil || string(got) != "of the guest" {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	was := s.states[0].ID
+	folder, err := unix.Open(filepath.Join(s.files(0), "file"), unix.O_PATH, 0) // somebody is still in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(folder)
+	look(was)
+	eventually(t, "the pin is gone", func() bool { return len(s.held(t)) == 0 })
+	anew := s.states[0].Time.Add(-time.Hour).Format("2006-01-02T150405Z")
+	s.Change(t, func(m *store.Manifest) {
+		m.States[0].ID, m.States[0].Time = anew, m.States[0].Time.Add(-time.Hour)
+		m.States[1].Parent = ""
+	})
+	look(anew)
+}
+
 // TestStateThatOpensSlowlyHoldsUpNoOther has a state take as long as keys that do not fit can.
 func TestStateThatOpensSlowlyHoldsUpNoOther(t *testing.T) {
 	begun, end := make(chan struct{}), make(chan struct{})
