@@ -330,6 +330,27 @@ func TestOldMemberThatFailedLastIsNotRead(t *testing.T) {
 	}
 }
 
+// TestMirrorsOfOneName has two of them, both with partitions, on machines that were cloned.
+func TestMirrorsOfOneName(t *testing.T) {
+	content := make([]byte, 1<<20)
+	binary.LittleEndian.PutUint32(content[446+8:], 8)
+	binary.LittleEndian.PutUint32(content[446+12:], 100)
+	content[446+4], content[510], content[511] = 0x83, 0x55, 0xaa
+	first := member(t, content, 8, 2048, 0)
+	second := bytes.Clone(first)
+	uuid := second[8*512+16:] // with its words the other way round the checksum is the same
+	copy(uuid, "45670123")
+	var partitions []string
+	for _, v := range Find([]Disk{{"vda", open(first)}, {"vdb", open(second)}}, nil) {
+		if v.Number != 0 {
+			partitions = append(partitions, fmt.Sprintf("%s %d of %s", v.Name, v.Number, v.Disk))
+		}
+	}
+	if diff := cmp.Diff([]string{"md-data1 1 of md-data", "md-data_2p1 1 of md-data_2"}, partitions); diff != "" {
+		t.Errorf("found (+):\n%s", diff)
+	}
+}
+
 func TestNames(t *testing.T) {
 	f := &finder{names: map[string]bool{}}
 	for _, tt := range [][2]string{
