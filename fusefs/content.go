@@ -61,18 +61,28 @@ func seek(c content, off int64, whence uint32) (int64, error) {
 		}
 		return start, err
 	case unix.SEEK_HOLE:
-		// Data may tell of one range in parts.
-		for off < size {
-			start, end, err := c.Data(off)
-			if err != nil {
-				return 0, err
-			}
-			if start > off || end <= off {
-				return off, nil
-			}
-			off = end
-		}
-		return size, nil
+		return holeAfter(c, off, time.Now().Add(tellFor))
 	}
 	return 0, unix.EINVAL
+}
+
+// tellFor bounds how long it may take to find out where data is: a guest can describe a volume
+// in pieces without number.
+const tellFor = 10 * time.Second
+
+// holeAfter returns where the first hole begins at or after off. The end, which is one as well, is
+// the answer where none was found in time.
+func holeAfter(c content, off int64, until time.Time) (int64, error) {
+	size := c.Size()
+	for off < size && time.Now().Before(until) {
+		start, end, err := c.Data(off) // it may tell of one range in parts
+		if err != nil {
+			return 0, err
+		}
+		if start > off || end <= off {
+			return off, nil
+		}
+		off = end
+	}
+	return size, nil
 }

@@ -83,6 +83,10 @@ func (f *failures) unreadable(s *session, volume string, err error) {
 	}
 }
 
+// errReported is a failure of another file than the one that was asked about, which has been
+// told of.
+var errReported = errors.New("reported")
+
 // errno gives the error number for an error, and whether it is nothing that should be
 // told: an answer, not a failure.
 func errno(err error) (number unix.Errno, expected bool) {
@@ -100,6 +104,8 @@ func errno(err error) (number unix.Errno, expected bool) {
 		return unix.EINVAL, true
 	case errors.Is(err, errGone):
 		return unix.ESTALE, true
+	case errors.Is(err, errReported):
+		return unix.EIO, true
 	case errors.As(err, &already) && slices.Contains(answers, already):
 		return already, true
 	}

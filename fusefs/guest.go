@@ -66,7 +66,7 @@ func (t *tree) lookupGuest(dir uint64, name string, out *fuse.EntryOut) fuse.Sta
 		a, err := fsys.Stat(found)
 		if err != nil {
 			t.failures.report(t.at(v, node)(), err)
-			return unix.EIO
+			return errReported
 		}
 		t.options.Owners.guest(&a)
 		fillEntry(out, node, &a, forever)

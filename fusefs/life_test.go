@@ -142,6 +142,71 @@ func TestManyOpenStatesAreBounded(t *testing.T) {
 	}
 }
 
+// TestReplicaThatWasMadeAnew gives a generation's number to another state, as a replica does that
+// was deleted and made again.
+func TestReplicaThatWasMadeAnew(t *testing.T) {
+	s := mountStore(t, func(o *Options, _ *fakeReads) { o.Idle = 20 * time.Millisecond })
+	s.mem.add(10, 2, "file", unix.S_IFREG|0o644, []byte("of the guest"))
+	look := func(state string) {
+		t.Helper()
+		got, err := os.ReadFile(filepath.Join(s.root, "vm1", "states", state, "files", "vda1", "file"))
+		if err != nil || string(got) != "of the guest" {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	was := s.states[0].ID
+	folder, err := unix.Open(filepath.Join(s.files(0), "file"), unix.O_PATH, 0) // somebody is still in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(folder)
+	look(was)
+	eventually(t, "the pin is gone", func() bool { return len(s.held(t)) == 0 })
+	anew := s.states[0].Time.Add(-time.Hour).Format("2006-01-02T150405Z")
+	s.Change(t, func(m *store.Manifest) {
+		m.States[0].ID, m.States[0].Time = anew, m.States[0].Time.Add(-time.Hour)
+		m.States[1].Parent = ""
+	})
+	look(anew)
+}
+
+// TestStateThatOpensSlowlyHoldsUpNoOther has a state take as long as keys that do not fit can.
+func TestStateThatOpensSlowlyHoldsUpNoOther(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	s := mountStore(t, func(_ *Options, r *fakeReads) {
+		r.find = func(disks []openDisk) {
+			first := make([]byte, 1)
+			if _, err := disks[0].device.ReadAt(first, 0); err == nil && first[0] == 1 {
+				close(begun)
+				<-end
+			}
+		}
+	})
+	slow := make(chan error, 1)
+	go func() { _, err := os.ReadDir(filepath.Join(s.dir(0), "disks")); slow <- err }()
+	<-begun
+	other := make(chan error, 1)
+	go func() {
+		got, err := os.ReadFile(filepath.Join(s.dir(1), "disks", "vda.raw"))
+		if err == nil && !bytes.Equal(got, s.Content[s.states[1].ID]["vda"]) {
+			err = errors.New("other bytes")
+		}
+		other <- err
+	}()
+	select {
+	case err := <-other:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for the other state")
+	}
+	close(end)
+	if err := <-slow; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDamagedStateShowsWhy(t *testing.T) {
 	s := mountStore(t, nil)
 	s.Change(t, func(m *store.Manifest) { m.States[1].Damaged = "xml/2.xml is not as received" })

@@ -158,6 +158,7 @@ type fakeReads struct {
 	closes  atomic.Int64
 	volumes []*foundVolume
 	open    func(*foundVolume) (filesystem.FS, error)
+	find    func([]openDisk) // called by findVolumes, unless it is nil
 }
 
 func (f *fakeReads) openDisk(path string) (device.Device, func() error, error) {
@@ -170,6 +171,9 @@ func (f *fakeReads) openDisk(path string) (device.Device, func() error, error) {
 }
 
 func (f *fakeReads) findVolumes(disks []openDisk) ([]*foundVolume, error) {
+	if f.find != nil {
+		f.find(disks)
+	}
 	var found []*foundVolume
 	for _, v := range f.volumes {
 		copied := *v

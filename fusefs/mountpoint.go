@@ -26,6 +26,11 @@ func prepare(mountpoint, store string, tell func(string)) (string, error) {
 	if path == store || strings.HasPrefix(path, store+"/") {
 		return "", fmt.Errorf("mount point %s lies in the store %s", path, store)
 	}
+	// One that is not there yet, for otherwise the folder is not empty. Looking for it would then
+	// wait for itself.
+	if strings.HasPrefix(store, strings.TrimSuffix(path, "/")+"/") {
+		return "", fmt.Errorf("the store %s would lie in the mount point %s", store, path)
+	}
 	if dead(path) {
 		if err := clearStale(path); err != nil {
 			return "", err
@@ -43,7 +48,7 @@ func prepare(mountpoint, store string, tell func(string)) (string, error) {
 }
 
 // resolve makes a path absolute and free of symbolic links. The last component may be
-// a dead mount, which cannot be looked into.
+// a mount that cannot be looked into: a dead one, or one of another user, even for root.
 func resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -54,7 +59,7 @@ func resolve(path string) (string, error) {
 		return real, nil
 	}
 	parent, err2 := filepath.EvalSymlinks(filepath.Dir(path))
-	if err2 == nil && errors.Is(err, unix.ENOTCONN) {
+	if err2 == nil && (errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.EACCES)) {
 		return filepath.Join(parent, filepath.Base(path)), nil
 	}
 	if errors.Is(err, fs.ErrNotExist) {

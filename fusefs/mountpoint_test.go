@@ -32,6 +32,9 @@ func TestMountPointMustBeAnEmptyFolderElsewhere(t *testing.T) {
 			t.Errorf("%s: %v; want: %s", name, err, want)
 		}
 	}
+	if _, err := prepare(filepath.Join(dir, "empty"), filepath.Join(dir, "empty", "later", "store"), quiet); err == nil || !strings.Contains(err.Error(), "would lie in the mount point") {
+		t.Error(err)
+	}
 	if path, err := prepare(filepath.Join(dir, "empty"), filepath.Join(dir, "store"), quiet); err != nil || filepath.Base(path) != "empty" {
 		t.Errorf("%s, %v", path, err)
 	}

@@ -3,12 +3,15 @@ package fusefs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +73,57 @@ func TestMountAfterAKill(t *testing.T) {
 	}
 	wantNames(t, root, "vm1")
 	if err := m.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantNames(t, root)
+}
+
+// TestRootUnmountsWhatAnotherUserMounted has root not even see the mount point.
+func TestRootUnmountsWhatAnotherUserMounted(t *testing.T) {
+	needFuse(t)
+	if _, err := exec.LookPath("fusermount3"); err != nil {
+		t.Skip("this test needs fusermount3")
+	}
+	const nobody = 65534
+	dir := t.TempDir()
+	root, folder := filepath.Join(dir, "mnt"), filepath.Join(dir, "store")
+	for _, path := range []string{root, folder} {
+		if err := os.Mkdir(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(path, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for ; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) { // the test's user's alone
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), mountVariable+"="+root, "VMSYNC_TEST_STORE="+folder)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if t.Failed() {
+			_ = detach(root)
+		}
+		_ = cmd.Wait()
+	}()
+	if _, err := out.Read(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(root); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("looking at the mount point: %v", err)
+	}
+	if err := Unmount(root, false); err != nil {
 		t.Fatal(err)
 	}
 	wantNames(t, root)

@@ -1,6 +1,8 @@
 package fusefs
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"vmsync/fusefs/device"
@@ -40,8 +42,23 @@ func (o *opened) allocated(image string, dev device.Device) (int64, error) {
 	if sum, known := o.data[image]; known {
 		return sum, nil
 	}
-	var sum int64
+	sum, err := dataBytes(dev, time.Now().Add(tellFor))
+	if err != nil {
+		return 0, err
+	}
+	if o.data == nil {
+		o.data = map[string]int64{}
+	}
+	o.data[image] = sum
+	return sum, nil
+}
+
+// dataBytes adds up how many bytes are data. What has not been looked at in time counts as data.
+func dataBytes(dev device.Device, until time.Time) (sum int64, err error) {
 	for off := int64(0); off < dev.Size(); {
+		if time.Now().After(until) {
+			return sum + dev.Size() - off, nil
+		}
 		start, end, err := dev.Data(off)
 		if err != nil {
 			return 0, err
@@ -52,10 +69,6 @@ func (o *opened) allocated(image string, dev device.Device) (int64, error) {
 		sum += end - start
 		off = end
 	}
-	if o.data == nil {
-		o.data = map[string]int64{}
-	}
-	o.data[image] = sum
 	return sum, nil
 }
 

@@ -28,13 +28,16 @@ type session struct {
 	handles atomic.Int64 // files and folders that somebody has open
 	used    atomic.Int64 // when it was last used, in Unix nanoseconds
 
-	// mu is held for reading while the disks are in use, and for writing while they are
-	// opened or closed.
+	// mu is held for reading while the disks are in use, and for writing, for a moment, when
+	// they have been opened or are closed.
 	mu   sync.RWMutex
 	open *opened
-	// failed is why the last attempt to open failed, at tried.
-	failed error
-	tried  time.Time
+
+	// opening is held while the disks are opened, which may take minutes where they are
+	// encrypted. It is taken before mu.
+	opening sync.Mutex
+	failed  error // why the last attempt to open failed, at tried
+	tried   time.Time
 
 	volumes map[string]*guestFS // by name, those that were ever looked at; the sessions' mu guards it
 }
@@ -84,20 +87,25 @@ func (s *session) release() { s.mu.RUnlock() }
 // start opens the disks, unless they are open or could not be opened a moment ago.
 func (s *session) start() error {
 	s.replica.tree.sessions.makeRoom(s)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open != nil {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if s.isOpen() {
 		return nil
 	}
 	if s.failed != nil && time.Since(s.tried) < openAgain {
 		return s.failed
 	}
-	s.open, s.failed = s.openDisks()
-	s.tried = time.Now()
-	if s.failed != nil {
-		s.replica.tree.failures.report(failure{domain: s.replica.domain, state: s.state}, s.failed)
+	o, err := s.openDisks()
+	s.failed, s.tried = err, time.Now()
+	if err != nil {
+		s.replica.tree.failures.report(failure{domain: s.replica.domain, state: s.state}, err)
+		return err
 	}
-	return s.failed
+	s.used.Store(time.Now().UnixNano())
+	s.mu.Lock()
+	s.open = o
+	s.mu.Unlock()
+	return nil
 }
 
 // pinWait is how long a look waits for the lock of the pins, which others hold for
@@ -150,20 +158,15 @@ func (s *session) openDisks() (_ *opened, err error) {
 var errGone = fmt.Errorf("the state has gone: %w", unix.ESTALE)
 
 // close closes the disks unless they are in use, or have been since.
-func (s *session) close(since time.Time) bool {
+func (s *session) close(since time.Time) {
 	if s.handles.Load() != 0 || s.used.Load() > since.UnixNano() || !s.mu.TryLock() {
-		return false
+		return
 	}
 	defer s.mu.Unlock()
-	if s.handles.Load() != 0 { // they are only counted up while mu is held for reading
-		return false
-	}
-	if s.open != nil {
+	if s.handles.Load() == 0 && s.open != nil { // they are only counted up while mu is held for reading
 		s.open.close()
 		s.open = nil
 	}
-	s.failed = nil
-	return true
 }
 
 func (o *opened) close() {

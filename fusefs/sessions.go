@@ -17,10 +17,14 @@ type sessions struct {
 	last  uint32           // number given out
 }
 
+// sessionKey names a state for good: a replica that was deleted and made anew counts its
+// generations from the beginning.
 type sessionKey struct {
-	domain     string
-	generation int64
+	domain, state string
+	generation    int64
 }
+
+func (s *session) key() sessionKey { return sessionKey{s.replica.domain, s.state, s.generation} }
 
 func newSessions(max int) *sessions {
 	return &sessions{max: max, all: map[sessionKey]*session{}, spans: map[uint32]*span{}}
@@ -30,7 +34,7 @@ func newSessions(max int) *sessions {
 func (s *sessions) of(r *replica, state string, generation int64) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := sessionKey{r.domain, generation}
+	key := sessionKey{r.domain, state, generation}
 	if s.all[key] == nil {
 		s.all[key] = &session{replica: r, state: state, generation: generation, volumes: map[string]*guestFS{}}
 	}
@@ -46,7 +50,7 @@ func (s *sessions) volume(of *session, name string) *guestFS {
 		v = &guestFS{session: of, name: name, spans: map[uint64]*span{}}
 		of.volumes[name] = v
 	}
-	s.all[sessionKey{of.replica.domain, of.generation}] = of
+	s.all[of.key()] = of
 	v.lookups.Add(1)
 	return v
 }
@@ -109,7 +113,7 @@ func (s *sessions) sweep(listed func(*session) bool) {
 				}
 			}
 			clear(o.volumes) // whoever still has the session begins anew
-			delete(s.all, sessionKey{o.replica.domain, o.generation})
+			delete(s.all, o.key())
 		}
 		s.mu.Unlock()
 	}

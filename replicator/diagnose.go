@@ -121,7 +121,9 @@ func (d *diagnosis) explainSource() {
 	if v.HeldBy != "" {
 		d.Source.add(LevelNote, v.HeldBy, "")
 	}
-	if v.BusyWith != "" {
+	if v.JobLost {
+		d.Source.add(LevelWrong, "libvirt holds the domain for a "+v.BusyWith+": it died as one began", jobLostHint)
+	} else if v.BusyWith != "" {
 		d.Source.add(LevelWrong, "another program's job excludes a backup: "+v.BusyWith, "wait for it to end, or end it yourself; see: virsh domjobinfo "+v.Name)
 	}
 	for _, l := range v.Leftovers {

@@ -55,6 +55,8 @@ func TestDiagnosis(t *testing.T) {
 		{"another run", func(s *Seen) {
 			s.Source.HeldBy, s.Target.Look.InUse = "another run holds the lock: process 7 (sync of vm1)", true
 		}, false, []string{"source note another run holds the lock: process 7", "target note a run is at work", "next note it waits some seconds"}, nil},
+		{"a job that libvirt lost", func(s *Seen) { s.Source.BusyWith, s.Source.JobLost = "backup", true }, true,
+			[]string{"source wrong libvirt holds the domain for a backup|restart libvirtd", "next wrong it refuses"}, nil},
 		{"another program's job", func(s *Seen) { s.Source.BusyWith = "migration" }, true,
 			[]string{"source wrong another program's job excludes a backup: migration|virsh domjobinfo vm1", "next wrong it refuses"}, nil},
 		{"checkpoint lost", func(s *Seen) { s.Source.Checkpoints = nil }, false,

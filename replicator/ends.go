@@ -121,8 +121,11 @@ type SourceView struct {
 	Orphans     []SourceCheckpoint `json:"orphans,omitempty"`
 	// BusyWith names a job of somebody else that excludes a backup now ("migration",
 	// "backup", …); empty when there is none.
-	BusyWith string   `json:"busy_with,omitempty"`
-	Cleaned  []string `json:"cleaned,omitempty"` // leftovers ended, in words
+	BusyWith string `json:"busy_with,omitempty"`
+	// JobLost says that it is one that libvirt has lost the record of, so that nobody can
+	// end it, see libvirt.JobVague.
+	JobLost bool     `json:"job_lost,omitempty"`
+	Cleaned []string `json:"cleaned,omitempty"` // leftovers ended, in words
 	// Leftovers are what the next run would end, in words, and HeldBy says who holds the
 	// lock; only of a look that is ReadOnly. While somebody holds it there are no
 	// leftovers: what is there is in use.

@@ -188,12 +188,19 @@ func refuse(src *SourceView, dst *TargetView) error {
 	return refuseSource(src)
 }
 
+// jobLostHint is what helps against a job that libvirt has lost the record of.
+const jobLostHint = "shut the domain down, restart libvirtd, start the domain: what it changed stays tracked. docs/RELIABILITY.md has a way without that"
+
 // refuseSource says why no backup of the domain can begin now.
 func refuseSource(src *SourceView) error {
 	if !src.Running {
 		return &Error{Kind: KindDomainOff, Domain: src.Name, Op: "look at the source",
 			Hint: "start the domain: libvirt backs up only a running or paused one",
 			Err:  fmt.Errorf("the domain is %s", src.State)}
+	}
+	if src.JobLost {
+		return &Error{Kind: KindJobActive, Domain: src.Name, Op: "look at the source", Hint: jobLostHint,
+			Err: fmt.Errorf("libvirt holds the domain for a %s: it died as one began", src.BusyWith)}
 	}
 	if src.BusyWith != "" {
 		return &Error{Kind: KindJobActive, Domain: src.Name, Op: "look at the source",

@@ -198,6 +198,7 @@ func TestDecideRefuses(t *testing.T) {
 		disk string
 	}{
 		{name: "domain off", src: sourceView(func(v *SourceView) { v.Running = false }), dst: targetView(), kind: KindDomainOff},
+		{name: "a job that libvirt lost", src: sourceView(func(v *SourceView) { v.BusyWith, v.JobLost = "backup", true }), dst: targetView(), kind: KindJobActive},
 		{name: "migration", src: sourceView(func(v *SourceView) { v.BusyWith = "migration" }), dst: targetView(), kind: KindJobActive},
 		{name: "another machine's replica", src: sourceView(), dst: targetView(func(v *TargetView) { v.UUID = "x" }), kind: KindOtherMachine},
 		{name: "no disk at all", src: sourceView(func(v *SourceView) { v.Disks = nil }), dst: targetView(empty), kind: KindNoDisk},

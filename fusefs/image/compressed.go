@@ -14,11 +14,24 @@ import (
 // support 8 MiB, and clusters are smaller.
 const maxWindow = 8 << 20
 
-// readCompressed reads from position at of the disk, which lies in a compressed cluster.
+// readCompressed reads from position at of the disk, which lies in a compressed cluster, and
+// on in those after it: clusters whose entries are the same make one run.
 func (c *Cache) readCompressed(f *file, entry uint64, p []byte, at int64) error {
+	for size := f.clusterSize(); len(p) > 0; {
+		within := at & (size - 1)
+		n := min(int64(len(p)), size-within)
+		if err := c.readCluster(f, entry, p[:n], within); err != nil {
+			return err
+		}
+		p, at = p[n:], at+n
+	}
+	return nil
+}
+
+// readCluster reads a part of one compressed cluster.
+func (c *Cache) readCluster(f *file, entry uint64, p []byte, within int64) error {
 	size := f.clusterSize()
 	key := blockKey{f.id, entry &^ (3 << 62)}
-	within := at & (size - 1)
 	if b, found := c.blocks.Lookup(key); found {
 		copy(p, b.cluster[within:])
 		return nil

@@ -284,3 +284,17 @@ func TestCacheTooSmallForTables(t *testing.T) {
 	}
 	open(t, path, NewCache(9*kib))
 }
+
+// TestClustersThatShareCompressedData has two entries lead to one compressed cluster: each
+// reads as all of it.
+func TestClustersThatShareCompressedData(t *testing.T) {
+	dir := t.TempDir()
+	raw, path := filepath.Join(dir, "raw"), filepath.Join(dir, "a")
+	half(t, raw, mib)
+	runIn(t, dir, "qemu-img", "convert", "-t", "unsafe", "-c", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4k", raw, path)
+	table := number(t, path, number(t, path, 40)) & offsetMask
+	for n := int64(16); n < 20; n++ { // of the compressible part
+		patch(t, path, table+n*8, uint64(number(t, path, table+15*8)))
+	}
+	check(t, path)
+}

@@ -62,6 +62,7 @@ func (f *finder) disk(name string, d device.Device, about Volume) {
 	case kind == probe.ISO9660:
 		f.content(about) // an image for discs that sticks can be booted from too
 	}
+	f.names[name] = true // no volume, but partitions go by it
 	for _, p := range table.Partitions {
 		f.partition(name, d, p)
 	}

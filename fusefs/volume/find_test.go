@@ -164,9 +164,14 @@ func TestLogicalVolumesInLUKS(t *testing.T) {
 		`vda "LVM2_member" ok, encrypted`, `vdb "LVM2_member" ok`, `vg-other--one "" damaged`, `vg-root "" damaged`)
 }
 
-// member makes a member of a mirror of which it is the only one there: a superblock of
-// version 1, at, data and size in sectors.
+// member makes the first of two members of a mirror: a superblock of version 1, at and data in
+// sectors, and the role that it gives itself.
 func member(t *testing.T, content []byte, at, data int64, role uint16) []byte {
+	return memberOf(t, content, at, data, 0, 7, role, 1)
+}
+
+// memberOf makes a member of a number, which saw so many events, and says what roles there are.
+func memberOf(t *testing.T, content []byte, at, data int64, number uint32, events uint64, roles ...uint16) []byte {
 	t.Helper()
 	image := make([]byte, max(data*512+int64(len(content)), (at+16)*512))
 	copy(image[data*512:], content)
@@ -182,11 +187,13 @@ func member(t *testing.T, content []byte, at, data int64, role uint16) []byte {
 	le.PutUint64(sb[128:], uint64(data))
 	le.PutUint64(sb[136:], uint64(len(content)/512))
 	le.PutUint64(sb[144:], uint64(at))
-	le.PutUint64(sb[200:], 7)
+	le.PutUint32(sb[160:], number)
+	le.PutUint64(sb[200:], events)
 	le.PutUint64(sb[208:], ^uint64(0))
 	le.PutUint32(sb[220:], 2)
-	le.PutUint16(sb[256:], role)
-	le.PutUint16(sb[258:], 1)
+	for i, role := range roles {
+		le.PutUint16(sb[256+2*i:], role)
+	}
 	sum := uint64(0)
 	for i := 0; i < 260; i += 4 {
 		sum += uint64(le.Uint32(sb[i:]))
@@ -206,15 +213,21 @@ func member(t *testing.T, content []byte, at, data int64, role uint16) []byte {
 	return image
 }
 
-// oldMember makes a member with a superblock of version 0.90, in the last 64 KiB.
+// oldMember makes the first of two members of a mirror, with a superblock of version 0.90 in the
+// last 64 KiB, and the state that it gives itself.
 func oldMember(t *testing.T, content []byte, state uint32) []byte {
+	return oldMemberOf(t, content, 0, 5, state, 6)
+}
+
+// oldMemberOf makes a member of a number, which saw so many events, and says what states there are.
+func oldMemberOf(t *testing.T, content []byte, number, events uint32, states ...uint32) []byte {
 	t.Helper()
 	image := append(bytes.Clone(content), make([]byte, 64<<10)...)
 	sb := image[len(content):]
 	set := func(word int, value uint32) { binary.LittleEndian.PutUint32(sb[4*word:], value) }
 	for word, value := range map[int]uint32{
-		0: 0xa92b4efc, 2: 90, 5: 0x01234567, 7: 1, 8: uint32(len(content) / 1024), 9: 2, 10: 2, 13: 1, 14: 2, 15: 3, 33: 1, 34: 2, 35: 2, 39: 5,
-		128 + 4: 6, 160: 1, 160 + 3: 1, 160 + 4: 6, 992 + 4: state,
+		0: 0xa92b4efc, 2: 90, 5: 0x01234567, 7: 1, 8: uint32(len(content) / 1024), 9: 2, 10: 2, 13: 1, 14: 2, 15: 3, 33: 1, 34: 2, 35: 2, 39: events,
+		128 + 4: states[0], 160: 1, 160 + 3: 1, 160 + 4: states[1], 992: number, 992 + 3: number, 992 + 4: states[number],
 	} {
 		set(word, value)
 	}
@@ -286,6 +299,55 @@ func TestMirrors(t *testing.T) {
 	alone := Find([]Disk{{"vda", open(member(t, content, 8, 2048, 0xfffe))}}, nil)
 	if len(alone) != 2 || alone[1].Err == nil {
 		t.Errorf("a failed member was taken: %+v", alone)
+	}
+}
+
+// TestMemberThatFailedLastIsNotRead has the array stop right after it put its first member
+// aside, which itself knows nothing of that.
+func TestMemberThatFailedLastIsNotRead(t *testing.T) {
+	stale, fresh := bytes.Repeat([]byte("old "), 1<<20), bytes.Repeat([]byte("new "), 1<<20)
+	found := Find([]Disk{
+		{"vda", open(memberOf(t, stale, 8, 2048, 0, 7, 0, 1))},
+		{"vdb", open(memberOf(t, fresh, 8, 2048, 1, 8, 0xfffe, 1))},
+	}, nil)
+	expect(t, found, `vda "linux_raid_member" ok`, `vdb "linux_raid_member" ok`, `md-data "" ok`)
+	got := make([]byte, 4)
+	if _, err := found[2].Device.ReadAt(got, 0); err != nil || string(got) != "new " {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestOldMemberThatFailedLastIsNotRead is the same with version 0.90.
+func TestOldMemberThatFailedLastIsNotRead(t *testing.T) {
+	stale, fresh := bytes.Repeat([]byte("old "), 1<<20), bytes.Repeat([]byte("new "), 1<<20)
+	found := Find([]Disk{
+		{"vda", open(oldMemberOf(t, stale, 0, 5, 6, 6))},
+		{"vdb", open(oldMemberOf(t, fresh, 1, 6, 1, 6))},
+	}, nil)
+	got := make([]byte, 4)
+	if _, err := found[2].Device.ReadAt(got, 0); err != nil || string(got) != "new " {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestMirrorsOfOneName has two of them, both with partitions, on machines that were cloned.
+func TestMirrorsOfOneName(t *testing.T) {
+	content := make([]byte, 1<<20)
+	binary.LittleEndian.PutUint32(content[446+8:], 8)
+	binary.LittleEndian.PutUint32(content[446+12:], 100)
+	content[446+4], content[510], content[511] = 0x83, 0x55, 0xaa
+	first := member(t, content, 8, 2048, 0)
+	second := bytes.Clone(first)
+	uuid := second[8*512+16:] // with its words the other way round the checksum is the same
+	copy(uuid, "45670123")
+	var partitions []string
+	for _, v := range Find([]Disk{{"vda", open(first)}, {"vdb", open(second)}}, nil) {
+		if v.Number != 0 {
+			partitions = append(partitions, fmt.Sprintf("%s %d of %s", v.Name, v.Number, v.Disk))
+		}
+	}
+	if diff := cmp.Diff([]string{"md-data1 1 of md-data", "md-data_2p1 1 of md-data_2"}, partitions); diff != "" {
+		t.Errorf("found (+):\n%s", diff)
 	}
 }
 

@@ -12,11 +12,27 @@ const (
 	JobNone    = ""
 	JobBackup  = "backup"
 	JobUnknown = "unknown job"
+	// JobVague is a backup of which libvirt knows nothing else: one that begins this moment,
+	// or one that libvirt has lost the record of, for it died as the backup began. The latter
+	// holds the domain until that has been stopped and libvirtd restarted; ending it has no
+	// effect (libvirt 9.0).
+	JobVague = "backup that libvirt knows nothing of"
 )
 
-// Job names the domain's running job: JobNone, JobBackup, or what else it is, in
-// words.
+// Job names the domain's running job: JobNone, JobBackup, JobVague, or what else it
+// is, in words.
 func (d *Domain) Job(ctx context.Context) (string, error) {
+	job, err := d.job(ctx)
+	if !errors.Is(err, ErrInternal) {
+		return job, err
+	}
+	if b, backupErr := d.Backup(ctx); backupErr != nil || b != nil {
+		return job, err
+	}
+	return JobVague, nil
+}
+
+func (d *Domain) job(ctx context.Context) (string, error) {
 	return on(ctx, d, "read the domain's job", again, func(dom *lv.Domain) (string, error) {
 		info, err := dom.GetJobStats(0)
 		if err != nil {

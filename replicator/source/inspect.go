@@ -177,11 +177,11 @@ func (e *End) endLeftJob(ctx context.Context, view *replicator.SourceView) error
 			}
 		}
 	}
-	job, err := e.dom.Job(ctx)
+	job, err := e.job(ctx)
 	if err != nil && !errors.Is(err, libvirt.ErrOperationInvalid) {
 		return err
 	}
-	view.BusyWith = job
+	view.BusyWith, view.JobLost = job, job == libvirt.JobVague
 	return nil
 }
 

@@ -52,10 +52,11 @@ func (e *End) lookAtJobs(ctx context.Context, state libvirt.State, view *replica
 		}
 		return nil
 	}
-	job, err := e.dom.Job(ctx)
+	job, err := e.job(ctx)
 	if err != nil && !errors.Is(err, libvirt.ErrOperationInvalid) {
 		return err
 	}
+	view.JobLost = job == libvirt.JobVague
 	if view.BusyWith = job; job != libvirt.JobNone {
 		return nil
 	}

@@ -92,6 +92,12 @@ func (r *round) play(ctx context.Context) (result, error) {
 		if res.tries++; res.tries > retries {
 			return res, fmt.Errorf("stuck: %d syncs after the fault failed, the last one with %s", retries, r.run.outcome())
 		}
+		if r.run.jobLost() {
+			if err := r.restartMachine(ctx); err != nil {
+				return res, fmt.Errorf("restart the machine that libvirt holds: %w", err)
+			}
+			res.restarted = true
+		}
 		before, r.lost = r.pair.newest, false
 		if err := r.attempt(ctx, false); err != nil {
 			return res, err
@@ -313,10 +319,18 @@ func (r *round) makeGood(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
-	for _, p := range r.s.pairs {
-		p.tracked = p.tracked && (!restarted[p.machine] || r.plan.fault.clean)
+	clean := r.plan.fault.clean
+	if clean && restarted[r.machine] {
+		crashed, err := r.qemuCrashed()
+		if err != nil {
+			return err
+		}
+		clean = !crashed
 	}
-	r.lost = restarted[r.machine] && !r.plan.fault.clean
+	for _, p := range r.s.pairs {
+		p.tracked = p.tracked && (!restarted[p.machine] || clean)
+	}
+	r.lost = restarted[r.machine] && !clean
 	for _, m := range r.s.machines {
 		if restarted[m] || !m.sure {
 			if err := m.check(ctx); err != nil {

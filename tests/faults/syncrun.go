@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -151,6 +152,15 @@ func (r *syncRun) outcome() string {
 		}
 	}
 	return fmt.Sprintf("exit code %d", r.code)
+}
+
+// jobLost says whether a sync refused for a job that libvirt itself has lost.
+func (r *syncRun) jobLost() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.lines, func(l line) bool {
+		return l.Event == "error" && l.Kind == "job-active" && strings.Contains(l.Message, "libvirt knows nothing of")
+	})
 }
 
 // full says whether a sync that succeeded copied whole disks.

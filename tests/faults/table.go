@@ -15,6 +15,7 @@ type result struct {
 	fault, step string
 	tries       int  // syncs that were needed afterwards
 	gained      bool // the sync that the fault was in made a state
+	restarted   bool // the machine's owner had to restart it, for libvirt held it
 	took        time.Duration
 	recovery    time.Duration // from when the world was as before until a sync had succeeded
 }
@@ -22,6 +23,8 @@ type result struct {
 // outcome says in a few words what became of the sync and its replica.
 func (r result) outcome() string {
 	switch {
+	case r.restarted:
+		return fmt.Sprintf("run %d after it, the machine having been restarted", r.tries)
 	case r.tries == 0:
 		return "went on"
 	case r.tries == 1 && r.gained:

@@ -22,8 +22,6 @@ const (
 	entrySize = 16
 	// maxChunk bounds the memory for an area of entries; LVM allows 512 KiB.
 	maxChunk = 1 << 20
-	// maxRuns bounds the memory for what is in the store, to 24 MiB.
-	maxRuns = 1 << 20
 )
 
 // run is chunks that follow each other both in the origin and in the store.
@@ -36,8 +34,9 @@ type snapshot struct {
 }
 
 // Open returns the snapshot of origin that store keeps. A store that overflowed, so that
-// the snapshot is lost, gives an error.
-func Open(origin, store device.Device) (device.Device, error) {
+// the snapshot is lost, gives an error. Runs is how many runs of chunks may be kept in memory,
+// of 24 bytes each, by all snapshots that it is given for; it becomes less by those of this one.
+func Open(origin, store device.Device, runs *int) (device.Device, error) {
 	head := make([]byte, sector)
 	if _, err := store.ReadAt(head, 0); err != nil {
 		return nil, fmt.Errorf("reading the snapshot's header: %w", err)
@@ -57,12 +56,16 @@ func Open(origin, store device.Device) (device.Device, error) {
 		return nil, fmt.Errorf("snapshot in chunks of more than %d bytes: %w", maxChunk, filesystem.ErrUnsupported)
 	}
 	s := &snapshot{origin: origin, store: store, chunk: sectors * sector}
-	return s, s.load()
+	if err := s.load(*runs); err != nil {
+		return nil, err
+	}
+	*runs -= len(s.runs)
+	return s, nil
 }
 
 // load reads the areas of entries. After each area there is a chunk for each of its
 // entries; the first entry without a chunk is the end.
-func (s *snapshot) load() error {
+func (s *snapshot) load(most int) error {
 	area := make([]byte, s.chunk)
 	perArea, chunks := s.chunk/entrySize, s.store.Size()/s.chunk
 	for at := int64(1); at < chunks; at += perArea + 1 {
@@ -77,7 +80,7 @@ func (s *snapshot) load() error {
 			if stored >= uint64(chunks) || origin > uint64(s.Size()/s.chunk) {
 				return fmt.Errorf("the snapshot has chunk %d in chunk %d of %d: %w", origin, stored, chunks, filesystem.ErrCorrupt)
 			}
-			if err := s.add(origin, stored); err != nil {
+			if err := s.add(origin, stored, most); err != nil {
 				return err
 			}
 		}
@@ -85,7 +88,7 @@ func (s *snapshot) load() error {
 	return s.sort()
 }
 
-func (s *snapshot) add(origin, stored uint64) error {
+func (s *snapshot) add(origin, stored uint64, most int) error {
 	if n := len(s.runs); n > 0 {
 		last := &s.runs[n-1]
 		if origin == last.origin+last.count && stored == last.store+last.count {
@@ -93,8 +96,8 @@ func (s *snapshot) add(origin, stored uint64) error {
 			return nil
 		}
 	}
-	if len(s.runs) == maxRuns {
-		return fmt.Errorf("a snapshot in more than %d pieces: %w", maxRuns, filesystem.ErrUnsupported)
+	if len(s.runs) >= most {
+		return fmt.Errorf("a snapshot in more than %d pieces: %w", most, filesystem.ErrUnsupported)
 	}
 	s.runs = append(s.runs, run{origin, stored, 1})
 	return nil

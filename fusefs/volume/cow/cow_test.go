@@ -48,7 +48,8 @@ func TestChunksComeFromTheStore(t *testing.T) {
 		entries = append(entries, [2]uint64{origin, stored})
 		copy(want[origin*chunk:], bytes.Repeat([]byte{byte(stored)}, chunk))
 	}
-	s, err := Open(of(bytes.Repeat([]byte{'o'}, 100*chunk)), of(store(entries...)))
+	runs := 50
+	s, err := Open(of(bytes.Repeat([]byte{'o'}, 100*chunk)), of(store(entries...)), &runs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,10 +57,16 @@ func TestChunksComeFromTheStore(t *testing.T) {
 	if _, err := s.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("%v, or other bytes", err)
 	}
+	if runs != 10 {
+		t.Errorf("%d runs are left of 50", runs)
+	}
+	if _, err := Open(of(want), of(store(entries...)), &runs); !errors.Is(err, filesystem.ErrUnsupported) || runs != 10 {
+		t.Errorf("a second one: %v, and %d runs are left", err, runs)
+	}
 }
 
 func TestStoresThatAreRefused(t *testing.T) {
-	origin := of(make([]byte, 100*chunk))
+	origin, runs := of(make([]byte, 100*chunk)), 100
 	for name, tt := range map[string]struct {
 		store []byte
 		is    error
@@ -72,13 +79,13 @@ func TestStoresThatAreRefused(t *testing.T) {
 		"later version":  {func() []byte { s := store(); s[8] = 2; return s }(), filesystem.ErrUnsupported},
 		"odd chunk size": {func() []byte { s := store(); s[12] = 3; return s }(), filesystem.ErrCorrupt},
 	} {
-		if _, err := Open(origin, of(tt.store)); !errors.Is(err, tt.is) {
+		if _, err := Open(origin, of(tt.store), &runs); !errors.Is(err, tt.is) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	full := store()
 	full[4] = 0
-	if _, err := Open(origin, of(full)); err == nil {
+	if _, err := Open(origin, of(full), &runs); err == nil {
 		t.Error("a store that ran full was read")
 	}
 }
@@ -91,7 +98,8 @@ func FuzzStore(f *testing.F) {
 			raw[int(le.Uint16(edits))%len(raw)] = edits[2]
 		}
 		const size = 100*chunk - 7
-		s, err := Open(of(make([]byte, size)), of(raw))
+		runs := 100
+		s, err := Open(of(make([]byte, size)), of(raw), &runs)
 		if err != nil {
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
+	"sync"
 
 	"golang.org/x/crypto/argon2"
 
@@ -44,9 +45,17 @@ func (k *kdf) check() error {
 	return nil
 }
 
+// inMemory is held while Argon2 takes its memory, so that many devices that are opened at once do
+// not take that much each.
+var inMemory sync.Mutex
+
 func (k *kdf) derive(secret []byte, size int) ([]byte, error) {
 	if err := k.check(); err != nil {
 		return nil, err
+	}
+	if k.kind != "pbkdf2" {
+		inMemory.Lock()
+		defer inMemory.Unlock()
 	}
 	switch k.kind {
 	case "argon2i":

@@ -32,6 +32,7 @@ type builder struct {
 	built     map[string]built
 	pools     map[string]*thin.Pool
 	snapshots map[string]snapshot // by the store, or by the origin that it is merged into
+	left      *room
 	nesting   int
 }
 
@@ -44,8 +45,8 @@ type built struct {
 
 type snapshot struct{ origin, store string }
 
-func newBuilder(g *group, byUUID map[string][]*physical) *builder {
-	b := &builder{group: g, byUUID: byUUID, built: map[string]built{}, pools: map[string]*thin.Pool{}, snapshots: map[string]snapshot{}}
+func newBuilder(g *group, byUUID map[string][]*physical, left *room) *builder {
+	b := &builder{group: g, byUUID: byUUID, built: map[string]built{}, pools: map[string]*thin.Pool{}, snapshots: map[string]snapshot{}, left: left}
 	for _, name := range g.order {
 		s := g.logical[name].sections["segment1"]
 		if s == nil || s.text("type") != "snapshot" {
@@ -85,7 +86,7 @@ func (b *builder) visible(name string) (device.Device, error) {
 	if err := errors.Join(origin.err, store.err); err != nil {
 		return nil, err
 	}
-	return cow.Open(origin.device, store.device)
+	return cow.Open(origin.device, store.device, &b.left.runs)
 }
 
 // logical returns what a volume itself holds, also one that the guest does not see.
@@ -263,10 +264,14 @@ func (b *builder) pool(name string) (*thin.Pool, error) {
 	if err := errors.Join(meta.err, data.err); err != nil {
 		return nil, fmt.Errorf("thin pool %s: %w", name, err)
 	}
+	if b.left.pools == 0 {
+		return nil, fmt.Errorf("more than %d thin pools: %w", maxPools, filesystem.ErrUnsupported)
+	}
 	p, err := thin.Open(meta.device, data.device)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	b.left.pools--
 	b.pools[name] = p
 	return p, nil
 }

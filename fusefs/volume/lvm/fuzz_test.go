@@ -37,6 +37,16 @@ contents = "a \"text\" with \\"
 creation_time = 1795303095
 `
 
+// volumes are those of a group whose physical volumes are all the same.
+func volumes(t *testing.T, g *group, pv *physical) []Volume {
+	t.Helper()
+	found, err := g.volumes(map[string][]*physical{"A": {pv}, "B": {pv}}, &room{maxVolumes, maxPools, maxRuns})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 func FuzzMetadata(f *testing.F) {
 	f.Add([]byte(sample))
 	f.Add([]byte("vg { seqno = 1 extent_size = 8 logical_volumes { a { status = [\"VISIBLE\"] segment_count = 1 segment1 { start_extent = 0 extent_count = 1 type = \"linear\" stripe_count = 1 stripes = [\"a\", 0] } } } }"))
@@ -47,7 +57,7 @@ func FuzzMetadata(f *testing.F) {
 		}
 		zeros := &physical{device: mapping.Zero(1 << 20)}
 		buf := make([]byte, 4096)
-		for _, v := range g.volumes(map[string][]*physical{"A": {zeros}, "B": {zeros}}) {
+		for _, v := range volumes(t, g, zeros) {
 			if (v.Err == nil) != (v.Device != nil) {
 				t.Fatalf("%+v", v)
 			}
@@ -73,7 +83,7 @@ func TestSampleIsUnderstood(t *testing.T) {
 	}
 	zeros := &physical{device: mapping.Zero(1 << 20)}
 	readable := map[string]bool{}
-	for _, v := range g.volumes(map[string][]*physical{"A": {zeros}, "B": {zeros}}) {
+	for _, v := range volumes(t, g, zeros) {
 		readable[v.Name] = v.Err == nil
 	}
 	// The store and the pool hold zeros, and thus no header.
@@ -97,7 +107,7 @@ good { status = ["VISIBLE"] segment_count = 1 segment1 { start_extent = 0 extent
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := g.volumes(map[string][]*physical{"A": {{device: mapping.Zero(1 << 20)}}})
+	v := volumes(t, g, &physical{device: mapping.Zero(1 << 20)})
 	if len(v) != 2 || v[0].Err == nil || v[1].Err != nil {
 		t.Fatalf("%+v", v)
 	}

@@ -1,8 +1,10 @@
 package lvm
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -28,9 +30,15 @@ type Volume struct {
 // Find returns the logical volumes on the physical ones, by group and name. A physical volume
 // whose label or metadata cannot be read gives an error under its name; the others are found.
 func Find(all []Physical) ([]Volume, map[string]error) {
-	f := finder{byUUID: map[string][]*physical{}, newest: map[string]*group{}, errs: map[string]error{}}
+	f := finder{byUUID: map[string][]*physical{}, newest: map[string]*group{}, errs: map[string]error{}, parsed: map[[sha256.Size]byte]error{}}
 	for _, p := range all {
 		f.add(p)
+	}
+	if f.text > maxText {
+		for _, p := range all { // which of the groups are up to date is not known
+			f.errs[p.Name] = fmt.Errorf("more than %d bytes of LVM metadata on all disks: %w", maxText, filesystem.ErrUnsupported)
+		}
+		return nil, f.errs
 	}
 	groups := make([]*group, 0, len(f.newest))
 	for _, g := range f.newest {
@@ -42,17 +50,45 @@ func Find(all []Physical) ([]Volume, map[string]error) {
 		}
 		return groups[i].uuid < groups[j].uuid
 	})
+	left := room{maxVolumes, maxPools, maxRuns}
 	var volumes []Volume
 	for _, g := range groups {
-		volumes = append(volumes, g.volumes(f.byUUID)...)
+		found, err := g.volumes(f.byUUID, &left)
+		volumes = append(volumes, found...)
+		if err != nil {
+			f.fail(g, err)
+		}
 	}
 	return volumes, f.errs
 }
+
+// Bounds on what the groups of a machine take, which a guest could have describe the same few
+// bytes in any number of ways.
+const (
+	maxText    = 16 << 20 // bytes of different metadata; parsed they take up to 30 times that
+	maxVolumes = 4096     // that the guest sees
+	maxPools   = 64       // of thin volumes: 1 MiB each
+	maxRuns    = 1 << 20  // of snapshots: 24 bytes each
+)
+
+// room is what is left of the bounds.
+type room struct{ volumes, pools, runs int }
 
 type finder struct {
 	byUUID map[string][]*physical
 	newest map[string]*group // by the group's UUID
 	errs   map[string]error
+	parsed map[[sha256.Size]byte]error // what parsing metadata gave, of which each physical volume has a copy
+	text   int                         // bytes of it
+}
+
+// fail gives an error to the physical volumes of a group.
+func (f *finder) fail(g *group, err error) {
+	for _, pv := range g.physical {
+		for _, p := range f.byUUID[bare(pv.text("id"))] {
+			f.errs[p.name] = err
+		}
+	}
 }
 
 func (f *finder) add(d Physical) {
@@ -75,19 +111,37 @@ func (f *finder) add(d Physical) {
 		if text == nil {
 			continue
 		}
-		g, err := parseGroup(text)
-		if err != nil {
+		if err := f.understand(text); err != nil {
 			failed = append(failed, err)
 			continue
 		}
 		good = true
-		if old := f.newest[g.uuid]; old == nil || g.sequence > old.sequence {
-			f.newest[g.uuid] = g
-		}
 	}
 	if err := errors.Join(failed...); err != nil && !good {
 		f.errs[d.Name] = err
 	}
+}
+
+// understand takes the metadata of a group, unless newer is known. What there is no room for
+// it leaves to [Find] to refuse.
+func (f *finder) understand(text []byte) error {
+	sum := sha256.Sum256(text)
+	if err, known := f.parsed[sum]; known {
+		return err
+	}
+	f.parsed[sum] = nil
+	if f.text += len(text); f.text > maxText {
+		return nil
+	}
+	g, err := parseGroup(text)
+	if err != nil {
+		f.parsed[sum] = err
+		return err
+	}
+	if old := f.newest[g.uuid]; old == nil || g.sequence > old.sequence {
+		f.newest[g.uuid] = g
+	}
+	return nil
 }
 
 // group is a volume group as its metadata describes it.
@@ -131,15 +185,18 @@ func parseGroup(text []byte) (*group, error) {
 	return nil, fmt.Errorf("LVM metadata without a volume group: %w", filesystem.ErrCorrupt)
 }
 
-// volumes makes the devices of the visible logical volumes.
-func (g *group) volumes(byUUID map[string][]*physical) []Volume {
-	b := newBuilder(g, byUUID)
+// volumes makes the devices of the visible logical volumes, or none where there is no room for
+// all of them.
+func (g *group) volumes(byUUID map[string][]*physical, left *room) ([]Volume, error) {
+	b := newBuilder(g, byUUID, left)
+	names := slices.DeleteFunc(slices.Clone(g.order), func(name string) bool { return !b.listed(name) })
+	if len(names) > left.volumes {
+		return nil, fmt.Errorf("volume group %s brings more than %d logical volumes: %w", g.name, maxVolumes, filesystem.ErrUnsupported)
+	}
+	left.volumes -= len(names)
 	var out []Volume
-	for _, name := range g.order {
+	for _, name := range names {
 		s := g.logical[name]
-		if !b.listed(name) {
-			continue
-		}
 		v := Volume{Group: g.name, Name: name, UUID: s.text("id")}
 		v.Device, v.Err = b.visible(name)
 		if v.Err != nil {
@@ -148,7 +205,7 @@ func (g *group) volumes(byUUID map[string][]*physical) []Volume {
 		}
 		out = append(out, v)
 	}
-	return out
+	return out, nil
 }
 
 // bare is a UUID without the dashes that the text has.

@@ -29,7 +29,6 @@ type physical struct {
 	name   string
 	uuid   string // 32 characters
 	areas  []extent
-	size   uint64 // bytes, as the label says
 }
 
 // extent is a range of bytes of a device.
@@ -61,7 +60,7 @@ func readLabel(d device.Device) (*physical, error) {
 			return nil, fmt.Errorf("the LVM label in sector %d: its content at %d: %w", i, at, filesystem.ErrCorrupt)
 		}
 		header := label[at:]
-		p := &physical{device: d, uuid: string(header[:uuidSize]), size: le.Uint64(header[uuidSize:])}
+		p := &physical{device: d, uuid: string(header[:uuidSize])}
 		_, rest := locations(header[uuidSize+8:])
 		p.areas, _ = locations(rest)
 		return p, nil

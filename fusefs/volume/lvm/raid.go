@@ -24,7 +24,6 @@ type image struct {
 }
 
 type raidSuperblock struct {
-	position       uint32
 	events, failed uint64
 	recovered      uint64 // sectors; all bits where nothing is to recover
 }
@@ -76,7 +75,7 @@ func readRaidSuperblock(lv built) *raidSuperblock {
 	if _, err := lv.device.ReadAt(raw, 0); err != nil || le.Uint32(raw) != raidMagic {
 		return nil
 	}
-	return &raidSuperblock{le.Uint32(raw[12:]), le.Uint64(raw[16:]), le.Uint64(raw[24:]), le.Uint64(raw[32:])}
+	return &raidSuperblock{le.Uint64(raw[16:]), le.Uint64(raw[24:]), le.Uint64(raw[32:])}
 }
 
 // judge says which images may be stale: those that the newest superblock calls failed, and

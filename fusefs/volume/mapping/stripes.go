@@ -73,12 +73,18 @@ func (s *stripes) ReadAt(p []byte, off int64) (int, error) {
 	})
 }
 
-// Data asks each part for its next data, and takes what comes first.
+// maxTogether bounds how many chunks a range of Data may reach over.
+const maxTogether = 1 << 16
+
+// Data asks each part for its next data, and takes what comes first, with the chunks that
+// follow it as far as the answers tell of them.
 func (s *stripes) Data(off int64) (int64, int64, error) {
 	if off >= s.size {
 		return s.size, s.size, nil
 	}
-	start, end := s.size, s.size
+	type span struct{ start, end int64 }
+	data := make([]span, len(s.parts)) // in each part
+	start := s.size
 	own, at := s.place(off)
 	for i := range s.parts {
 		part, from := int64(i), at/s.chunk*s.chunk
@@ -91,17 +97,26 @@ func (s *stripes) Data(off int64) (int64, int64, error) {
 		if from >= s.length(part) {
 			continue
 		}
-		dataStart, dataEnd, err := s.parts[i].Data(from)
+		first, end, err := s.parts[i].Data(from)
 		if err != nil {
 			return 0, 0, err
 		}
-		if dataStart >= dataEnd || dataStart >= s.length(part) {
+		if end = min(end, s.length(part)); first >= end {
 			continue
 		}
-		if first := s.logical(part, dataStart); first < start {
-			chunkEnd := (dataStart/s.chunk + 1) * s.chunk
-			start, end = first, first+min(dataEnd, chunkEnd, s.length(part))-dataStart
+		data[i] = span{first, end}
+		start = min(start, s.logical(part, first))
+	}
+	end := start
+	for range maxTogether {
+		if end >= s.size {
+			break
 		}
+		part, at := s.place(end)
+		if at < data[part].start || at >= data[part].end {
+			break
+		}
+		end += min((at/s.chunk+1)*s.chunk, data[part].end) - at
 	}
 	return start, end, nil
 }

@@ -60,7 +60,7 @@ func Find(members []Member) ([]Array, map[string]error) {
 
 // assemble takes the first of the members that are in use and saw the array's last change.
 func assemble(set []*super) (device.Device, error) {
-	newest := uint64(0)
+	newest := set[0]
 	for _, s := range set {
 		if s.level != 1 {
 			return nil, fmt.Errorf("RAID level %d: %w", s.level, filesystem.ErrUnsupported)
@@ -68,14 +68,19 @@ func assemble(set []*super) (device.Device, error) {
 		if s.unknown != 0 {
 			return nil, fmt.Errorf("RAID with features %#x: %w", s.unknown, filesystem.ErrUnsupported)
 		}
-		newest = max(newest, s.events)
+		if s.events > newest.events {
+			newest = s
+		}
 	}
 	var refused []error
 	for _, s := range set {
 		switch {
 		// Superblocks are written one after the other.
-		case s.events+1 < newest:
-			refused = append(refused, fmt.Errorf("%s is at event %d of %d", s.member.Name, s.events, newest))
+		case s.events+1 < newest.events:
+			refused = append(refused, fmt.Errorf("%s is at event %d of %d", s.member.Name, s.events, newest.events))
+		// One that failed was not told: that is in the superblocks of the others alone.
+		case !newest.counts(s.number):
+			refused = append(refused, fmt.Errorf("%s has failed, says %s", s.member.Name, newest.member.Name))
 		case !s.active:
 			refused = append(refused, fmt.Errorf("%s is not in use, or not rebuilt", s.member.Name))
 		default:
@@ -91,9 +96,16 @@ type super struct {
 	uuid, name  string
 	level       int32
 	events      uint64
-	active      bool
+	number      uint32 // of the member in the array
+	inUse       []bool // members by their numbers, as this one knows them
+	active      bool   // this one is in use, and holds all of the data
 	unknown     uint32 // features that change where data is
 	start, size int64  // bytes
+}
+
+// counts says whether the member of a number is in use.
+func (s *super) counts(number uint32) bool {
+	return number < uint32(len(s.inUse)) && s.inUse[number]
 }
 
 const (
@@ -152,9 +164,9 @@ func readVersion1(d device.Device, at int64) (*super, error) {
 		known = hasBitmap | versionedBitmap | aside
 	)
 	features := le.Uint32(raw[8:])
-	role := uint32(0xffff)
-	if number := le.Uint32(raw[160:]); number < roles {
-		role = uint32(le.Uint16(raw[size1+2*number:]))
+	inUse := make([]bool, roles)
+	for i := range inUse {
+		inUse[i] = le.Uint16(raw[size1+2*i:]) < 0xfffd
 	}
 	name := text(raw[32:64])
 	if _, after, ok := strings.Cut(name, ":"); ok {
@@ -163,8 +175,9 @@ func readVersion1(d device.Device, at int64) (*super, error) {
 	s := &super{
 		uuid: fmt.Sprintf("%08x:%08x:%08x:%08x", be.Uint32(raw[16:]), be.Uint32(raw[20:]), be.Uint32(raw[24:]), be.Uint32(raw[28:])),
 		name: name, level: int32(le.Uint32(raw[72:])), events: le.Uint64(raw[200:]),
-		active: role < 0xfffd && features&aside == 0, unknown: features &^ known,
+		number: le.Uint32(raw[160:]), inUse: inUse, unknown: features &^ known,
 	}
+	s.active = s.counts(s.number) && features&aside == 0
 	start, size := le.Uint64(raw[128:]), le.Uint64(raw[80:])
 	if start > 1<<53 || size > 1<<53 {
 		return nil, fmt.Errorf("RAID of %d sectors from %d on: %w", size, start, filesystem.ErrCorrupt)
@@ -203,13 +216,19 @@ func readVersion0(d device.Device, at int64) (*super, error) {
 	if sum != checksum1(raw) {
 		return nil, fmt.Errorf("the RAID superblock at %d: wrong checksum: %w", at, filesystem.ErrCorrupt)
 	}
-	const faulty, active, insync = 1 << 0, 1 << 1, 1 << 2
-	state := word(1024 - 32 + 4) // of this disk, which the last 32 words describe
+	const (
+		disks, own, words      = 128, 1024 - 32, 32 // where disks are described, and this one; how long each is
+		faulty, active, insync = 1 << 0, 1 << 1, 1 << 2
+	)
+	usable := func(at int) bool { return word(at+4)&(faulty|active|insync) == active|insync }
 	s := &super{
 		uuid:  fmt.Sprintf("%08x:%08x:%08x:%08x", word(5), word(13), word(14), word(15)),
 		level: int32(word(7)), events: uint64(word(39)) | uint64(word(40))<<32,
-		active: state&(faulty|active|insync) == active|insync,
-		size:   int64(word(8)) * 1024,
+		number: word(own), active: usable(own),
+		size: int64(word(8)) * 1024,
+	}
+	for at := disks; at < own; at += words {
+		s.inUse = append(s.inUse, usable(at))
 	}
 	return s, nil
 }
