@@ -17,6 +17,7 @@ import (
 type options struct {
 	rounds   int
 	seed     uint64
+	from     int    // scenes that end before this round are left out
 	only     int    // one round, with those before it in its scene; -1: all
 	root     string // of the programs' source
 	programs string // folder with them, built with fault points
@@ -63,7 +64,7 @@ func play(ctx context.Context, o options) (results []result, err error) {
 	for number, first := 0, 0; first < o.rounds || o.only >= first; number++ {
 		s := planScene(o.seed, number, first)
 		end := first + s.rounds
-		if o.only < 0 || o.only < end {
+		if end > o.from && (o.only < 0 || o.only < end) {
 			if err := c.playScene(ctx, s); err != nil {
 				return c.results, err
 			}

@@ -147,6 +147,19 @@ func machineOff(ctx context.Context, r *round) error {
 	})
 }
 
+// qemuCrashed tells whether the machine's last qemu to end has failed an assertion then.
+// That of 7.2 does where it is told to end while a backup begins. What it tracks is lost
+// then, as if it had been killed.
+func (r *round) qemuCrashed() (bool, error) {
+	log, err := r.c.hosta.ReadFile("/var/log/libvirt/qemu/" + r.machine.m.Name() + ".log")
+	if err != nil {
+		return false, err
+	}
+	ends := strings.Split(string(log), "terminating on signal")
+	last, _, _ := strings.Cut(ends[len(ends)-1], "shutting down")
+	return strings.Contains(last, "Assertion `"), nil
+}
+
 func crashed(h which) func(context.Context, *round) (bool, error) {
 	return func(ctx context.Context, r *round) (bool, error) { return true, h(r.c).Crash(ctx) }
 }

@@ -26,6 +26,7 @@ func main() {
 	o := options{root: ".", out: os.Stdout}
 	flag.IntVar(&o.rounds, "n", 100, "how many rounds to play")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1e6, "`seed` of all that is random")
+	flag.IntVar(&o.from, "from", 0, "begin with the machines of this round, as if those before had been played")
 	flag.IntVar(&o.only, "only", -1, "play this round alone, after those before it that had the same machines")
 	flag.StringVar(&o.programs, "programs", "bin/faultpoints", "`folder` with the programs, built with fault points")
 	flag.StringVar(&o.evidence, "evidence", "bin/faults", "`folder` for what may explain a failure")

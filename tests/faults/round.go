@@ -313,10 +313,18 @@ func (r *round) makeGood(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
-	for _, p := range r.s.pairs {
-		p.tracked = p.tracked && (!restarted[p.machine] || r.plan.fault.clean)
+	clean := r.plan.fault.clean
+	if clean && restarted[r.machine] {
+		crashed, err := r.qemuCrashed()
+		if err != nil {
+			return err
+		}
+		clean = !crashed
 	}
-	r.lost = restarted[r.machine] && !r.plan.fault.clean
+	for _, p := range r.s.pairs {
+		p.tracked = p.tracked && (!restarted[p.machine] || clean)
+	}
+	r.lost = restarted[r.machine] && !clean
 	for _, m := range r.s.machines {
 		if restarted[m] || !m.sure {
 			if err := m.check(ctx); err != nil {
