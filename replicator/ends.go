@@ -16,6 +16,11 @@ type SourceEnd interface {
 	// program's job or checkpoint. A lock that is held gives an error of KindBusy.
 	// A look that is ReadOnly takes no lock that is held and ends nothing.
 	Inspect(ctx context.Context, req InspectRequest) (*SourceView, error)
+	// Changed tells, for each disk that a checkpoint of vmsync's tracks, how many bytes
+	// its dirty bitmap covers: at least what the guest has written since, in whole pieces
+	// of the bitmap's granularity. It follows Inspect, also one that is ReadOnly, and
+	// changes nothing.
+	Changed(ctx context.Context, checkpoint string) (map[string]int64, error)
 	// TakeKnown gets a part of what the target holds of a disk. All parts come before
 	// Begin, those of a disk in order.
 	TakeKnown(ctx context.Context, part KnownPart) error

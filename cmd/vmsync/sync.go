@@ -14,6 +14,7 @@ import (
 	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
 	"vmsync/internal/transport"
+	"vmsync/internal/ui"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
 )
@@ -26,6 +27,7 @@ type syncFlags struct {
 	sourceURI, targetURI string
 	sourceDomain         string
 	rate, transport      string
+	estimate             bool
 	req                  replicator.Request
 	ssh                  ssh.Options
 	output               outputFlags
@@ -64,6 +66,7 @@ another one. Either end may be this host, or neither. vmsync must be installed o
 	addKeepFlag(flags, &f.req.Keep)
 	addCompressFlag(flags, &f.req.Compress)
 	addRateFlag(flags, &f.rate)
+	flags.BoolVar(&f.estimate, "estimate", false, "only tell what would have to be sent now")
 	flags.StringVar(&f.transport, "transport", "auto", "auto, direct (TLS from host to host) or ssh")
 	addSSHFlags(flags, &f.ssh)
 	f.output.add(flags)
@@ -116,6 +119,9 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 	}
 	f.req.SourceHost, f.req.TargetHost = sourceAt.Name, targetAt.Name
 	out, log := f.output.open(os.Stdout)
+	if f.estimate {
+		return f.tellEstimate(ctx, sourceAt, targetAt, out, log)
+	}
 	summary, err := f.replicate(ctx, sourceAt, targetAt, out, log)
 	if summary != nil {
 		out.Emit(*summary)
@@ -125,6 +131,25 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 		err = shownError{err}
 	}
 	return errors.Join(err, out.Close())
+}
+
+// tellEstimate tells what a sync would send.
+func (f *syncFlags) tellEstimate(ctx context.Context, sourceAt, targetAt hosturi.Endpoint, out ui.Output, log io.Writer) (err error) {
+	estimate := func() (_ *event.Estimate, err error) {
+		pair, err := remote.ConnectPair(ctx, sourceAt, targetAt, f.ssh, log)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, pair.Close()) }()
+		return replicator.EstimateSync(ctx, f.req, pair.Source, pair.Target)
+	}
+	e, err := estimate()
+	if err != nil {
+		out.Emit(errorEvent(err, f.req.Domain))
+		return errors.Join(shownError{err}, out.Close())
+	}
+	out.Emit(*e)
+	return out.Close()
 }
 
 // replicate connects both ends and runs the replication between them.

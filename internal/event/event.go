@@ -153,6 +153,25 @@ type DiskSummary struct {
 	ZeroBytes    int64
 }
 
+// Estimate says what a sync would have to send now.
+type Estimate struct {
+	Domain string
+	Kind   string
+	Bytes  int64 // of changed extents, of all disks, before compression
+	AtMost bool  // it may be less: what a disk that is not incremental holds is not known
+	Disks  []DiskEstimate
+}
+
+// DiskEstimate is one disk of an Estimate.
+type DiskEstimate struct {
+	Disk   string
+	Kind   string
+	Size   int64  // bytes of the disk
+	Bytes  int64  // as in Estimate
+	AtMost bool   // as in Estimate
+	Reason string // why it is not incremental, or why its changes are not known; may be empty
+}
+
 // Error ends a run that failed.
 type Error struct {
 	Kind    string // stable, for programs; see the Kind constants of package replicator
@@ -251,6 +270,7 @@ func (Notice) isEvent()        {}
 func (Warning) isEvent()       {}
 func (Progress) isEvent()      {}
 func (Summary) isEvent()       {}
+func (Estimate) isEvent()      {}
 func (Error) isEvent()         {}
 func (StateVerified) isEvent() {}
 func (Verified) isEvent()      {}

@@ -106,6 +106,8 @@ func stateJSON(e event.Event, h func(string) head) any {
 			c.First = &e.First
 		}
 		return c
+	case event.Estimate:
+		return estimateJSON(e, h("estimate"))
 	case event.Exported:
 		x := jsonExported{head: h("exported"), Domain: e.Domain, State: e.State, Writable: e.Writable, Kept: e.Kept, Disks: []jsonExportedDisk{}}
 		for _, d := range e.Disks {
@@ -134,6 +136,8 @@ func stateText(e event.Event) []string {
 		return restoredText(e)
 	case event.Compared:
 		return []string{comparedText(e)}
+	case event.Estimate:
+		return estimateText(e)
 	case event.Exported:
 		return exportedText(e)
 	case event.Kept:

@@ -30,6 +30,7 @@ const (
 	methodProgress = "progress" // notification from the agent
 
 	methodInspect = "source.inspect"
+	methodChanged = "source.changed"
 	methodTake    = "source.takeknown"
 	methodBegin   = "source.begin"
 	methodSent    = "source.wait"
@@ -57,6 +58,10 @@ const (
 type hello struct {
 	Protocol int  `json:"protocol"`
 	Role     Role `json:"role"`
+}
+
+type changedRequest struct {
+	Checkpoint string `json:"checkpoint"`
 }
 
 type finishRequest struct {

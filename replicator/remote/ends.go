@@ -37,6 +37,15 @@ func (s Source) Inspect(ctx context.Context, r replicator.InspectRequest) (*repl
 	return call[replicator.SourceView](ctx, s.Conn, methodInspect, r)
 }
 
+// Changed implements replicator.SourceEnd.
+func (s Source) Changed(ctx context.Context, checkpoint string) (map[string]int64, error) {
+	changed, err := call[map[string]int64](ctx, s.Conn, methodChanged, changedRequest{checkpoint})
+	if err != nil {
+		return nil, err
+	}
+	return *changed, nil
+}
+
 // TakeKnown implements replicator.SourceEnd.
 func (s Source) TakeKnown(ctx context.Context, r replicator.KnownPart) error {
 	_, err := call[struct{}](ctx, s.Conn, methodTake, r)

@@ -97,6 +97,9 @@ func (a *agent) methods() handler.Map {
 		methodClose: handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
 
 		methodInspect: serve(a, &a.source, replicator.SourceEnd.Inspect),
+		methodChanged: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r changedRequest) (map[string]int64, error) {
+			return s.Changed(ctx, r.Checkpoint)
+		}),
 		methodTake: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r replicator.KnownPart) (struct{}, error) {
 			return struct{}{}, s.TakeKnown(ctx, r)
 		}),
