@@ -10,6 +10,9 @@ import (
 // SourceEnd is the host whose domain is replicated. One SourceEnd serves one
 // run; its methods are called one at a time, in the order of this interface.
 type SourceEnd interface {
+	// List tells which domains the host has, sorted by name. It takes no lock and changes
+	// nothing; it may be called any number of times, and only before Inspect.
+	List(ctx context.Context) ([]SourceDomain, error)
 	// Inspect takes the run's lock on the domain and tells what is there. It ends
 	// leftovers of dead runs: backup jobs that vmsync began, scratch files, guests
 	// left frozen; it names them in SourceView.Cleaned. It never touches another
@@ -78,6 +81,13 @@ type TargetEnd interface {
 	// Close ends everything the run began and has not committed and releases the
 	// lock. A folder that Open made goes too, unless a source may know its pair.
 	Close() error
+}
+
+// SourceDomain is a domain of a source's host.
+type SourceDomain struct {
+	Name    string `json:"name"`
+	UUID    string `json:"uuid"`
+	Running bool   `json:"running"` // or paused, not shut off
 }
 
 // InspectRequest asks for the source's view of a domain.

@@ -38,6 +38,40 @@ func (c *Conn) Lookup(ctx context.Context, nameOrUUID string) (*Domain, error) {
 	})
 }
 
+// Listed is a domain of this host.
+type Listed struct {
+	Name, UUID string
+	Active     bool // it runs, or is paused
+}
+
+// Domains lists the domains of this host, also those that do not run, in no order. One
+// that goes while they are listed is left out.
+func (c *Conn) Domains(ctx context.Context) ([]Listed, error) {
+	return call(ctx, c, "list the domains", "", again, func(raw *lv.Connect) ([]Listed, error) {
+		found, err := raw.ListAllDomains(0)
+		if err != nil {
+			return nil, err
+		}
+		all := make([]Listed, 0, len(found))
+		for i := range found {
+			active, err := found[i].IsActive()
+			d, derr := describe(c, &found[i])
+			err = errors.Join(err, derr)
+			if isCode(err, lv.ERR_NO_DOMAIN) {
+				continue
+			}
+			if err != nil {
+				for j := i + 1; j < len(found); j++ {
+					free(&found[j])
+				}
+				return nil, err
+			}
+			all = append(all, Listed{Name: d.Name, UUID: d.UUID, Active: active})
+		}
+		return all, nil
+	})
+}
+
 // describe makes a Domain of the raw one and frees that.
 func describe(c *Conn, d *lv.Domain) (*Domain, error) {
 	defer free(d)

@@ -65,6 +65,9 @@ func Connect(ctx context.Context, p Process, role Role) (*Conn, error) {
 	return c, nil
 }
 
+// Gone is closed when the agent has ended, or was given up for being silent.
+func (c *Conn) Gone() <-chan struct{} { return c.exited }
+
 // ping tells the agent every few seconds that the controller lives.
 func (c *Conn) ping(ctx context.Context) {
 	tick := time.NewTicker(pingEvery)

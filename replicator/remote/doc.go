@@ -14,7 +14,7 @@ package remote
 import "time"
 
 // protocol is the version of the messages between controller and agent.
-const protocol = 4
+const protocol = 5
 
 // How often the controller pings, and how long either side bears silence.
 const (
@@ -29,6 +29,7 @@ const (
 	methodClose    = "close"
 	methodProgress = "progress" // notification from the agent
 
+	methodList    = "source.list"
 	methodInspect = "source.inspect"
 	methodChanged = "source.changed"
 	methodTake    = "source.takeknown"

@@ -32,6 +32,15 @@ func watched[Resp any](ctx context.Context, c *Conn, method string, req any, pro
 	return call[Resp](ctx, c, method, req)
 }
 
+// List implements replicator.SourceEnd.
+func (s Source) List(ctx context.Context) ([]replicator.SourceDomain, error) {
+	all, err := call[[]replicator.SourceDomain](ctx, s.Conn, methodList, struct{}{})
+	if err != nil {
+		return nil, err
+	}
+	return *all, nil
+}
+
 // Inspect implements replicator.SourceEnd.
 func (s Source) Inspect(ctx context.Context, r replicator.InspectRequest) (*replicator.SourceView, error) {
 	return call[replicator.SourceView](ctx, s.Conn, methodInspect, r)

@@ -22,18 +22,29 @@ type Pair struct {
 	conns                  []*Conn
 }
 
-// ConnectPair reaches both hosts and starts an agent on each. The caller closes
-// the pair, which has both ends undo what they have not finished.
+// Place is a host, and how it is reached.
+type Place struct {
+	At  hosturi.Endpoint
+	SSH ssh.Options
+}
+
+// ConnectPair is [ConnectPlaces] with the same options for both hosts.
 func ConnectPair(ctx context.Context, source, target hosturi.Endpoint, opts ssh.Options, log io.Writer) (*Pair, error) {
+	return ConnectPlaces(ctx, Place{source, opts}, Place{target, opts}, log)
+}
+
+// ConnectPlaces reaches both hosts and starts an agent on each. The caller closes
+// the pair, which has both ends undo what they have not finished.
+func ConnectPlaces(ctx context.Context, source, target Place, log io.Writer) (*Pair, error) {
 	p := &Pair{}
 	var sourceConn, targetConn *Conn
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		p.sourceHost, sourceConn, err = connect(gctx, source, RoleSource, opts, log)
+		p.sourceHost, sourceConn, err = connect(gctx, source.At, RoleSource, source.SSH, log)
 		return err
 	})
 	g.Go(func() (err error) {
-		p.targetHost, targetConn, err = connect(gctx, target, RoleTarget, opts, log)
+		p.targetHost, targetConn, err = connect(gctx, target.At, RoleTarget, target.SSH, log)
 		return err
 	})
 	err := g.Wait()

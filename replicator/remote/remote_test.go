@@ -31,6 +31,10 @@ func (e *end) Inspect(ctx context.Context, _ replicator.InspectRequest) (*replic
 	return e.inspect(ctx)
 }
 
+func (e *end) List(context.Context) ([]replicator.SourceDomain, error) {
+	return []replicator.SourceDomain{{Name: "vm1", UUID: "4711", Running: true}, {Name: "vm2"}}, nil
+}
+
 func (e *end) Wait(_ context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
 	e.wait(progress)
 	return &replicator.StreamResult{Traffic: spec.Traffic{Wire: 7}}, nil
@@ -71,6 +75,25 @@ func TestErrorsKeepTheirKindAcrossTheConnection(t *testing.T) {
 	if !errors.As(err, &got) || got.Error() != want.Error() || got.Kind != want.Kind || got.Disk != "vda" || got.Hint != want.Hint {
 		t.Fatalf("got %#v", err)
 	}
+}
+
+func TestDomainsAreListedAgainAndAgainUntilTheAgentIsGone(t *testing.T) {
+	conn, _ := connectTo(t, &end{closed: make(chan struct{})})
+	for range 2 {
+		all, err := Source{conn}.List(t.Context())
+		if err != nil || len(all) != 2 || all[0] != (replicator.SourceDomain{Name: "vm1", UUID: "4711", Running: true}) || all[1].Running {
+			t.Fatalf("%+v, %v", all, err)
+		}
+	}
+	select {
+	case <-conn.Gone():
+		t.Fatal("gone while it serves")
+	default:
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-conn.Gone()
 }
 
 func TestProgressArrivesWhileTheCallLasts(t *testing.T) {

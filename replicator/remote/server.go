@@ -96,6 +96,9 @@ func (a *agent) methods() handler.Map {
 		methodPing:  handler.New(func(context.Context) error { return nil }),
 		methodClose: handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
 
+		methodList: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) ([]replicator.SourceDomain, error) {
+			return s.List(ctx)
+		}),
 		methodInspect: serve(a, &a.source, replicator.SourceEnd.Inspect),
 		methodChanged: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r changedRequest) (map[string]int64, error) {
 			return s.Changed(ctx, r.Checkpoint)

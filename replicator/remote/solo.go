@@ -35,6 +35,10 @@ func (s *Solo) Source() replicator.SourceEnd { return Source{s.conn} }
 // Target is the end of a solo that was connected as RoleTarget.
 func (s *Solo) Target() replicator.TargetEnd { return Target{s.conn} }
 
+// Gone is closed when the agent has ended, or was given up for being silent. The solo is
+// to be closed all the same.
+func (s *Solo) Gone() <-chan struct{} { return s.conn.Gone() }
+
 // Deliver implements [replicator.Deliver] into an outlet.
 func (s *Solo) Deliver(ctx context.Context, socket string, to *Outlet) (int64, error) {
 	conn, err := s.dial(ctx, socket)

@@ -36,8 +36,8 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 	if e.identity, err = pin.New(); err != nil {
 		return nil, e.fail("", op, "", err)
 	}
-	if e.conn, err = libvirt.Open(ctx); err != nil {
-		return nil, e.fail("", op, "is libvirtd running, and may this user manage it?", err)
+	if err := e.connect(ctx, op); err != nil {
+		return nil, err
 	}
 	host, err := e.conn.Host(ctx)
 	if err != nil {
