@@ -25,6 +25,17 @@ type Request struct {
 	Transport    transport.Transport
 	Keep         string // retention policy from now on; empty leaves the replica's as it is
 	Options      Options
+	// MinChanged and SkipUnchanged have nothing begun where too little has changed since
+	// the head: fewer bytes than MinChanged, or with SkipUnchanged none. Only where every
+	// disk is incremental and the source can tell; otherwise the run goes on.
+	MinChanged    int64
+	SkipUnchanged bool
+}
+
+// Synced is what a sync came to. One of its fields is set.
+type Synced struct {
+	Summary *event.Summary // a new state
+	Skipped *event.Skipped // nothing was begun
 }
 
 // Relay moves a stream from a unix socket on the source to one on the target, over
@@ -35,8 +46,8 @@ type Relay func(ctx context.Context, sourceSocket, targetSocket string, lanes in
 // Sync replicates once. Both ends must be fresh; Sync closes neither. It
 // returns a summary only when the new state is durable on the target. An error
 // after that moment (a checkpoint that could not be deleted, a domain that could
-// not be defined) comes with the summary.
-func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay Relay, out event.Sink) (*event.Summary, error) {
+// not be defined) comes with the summary. Of any other error Synced is empty.
+func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay Relay, out event.Sink) (Synced, error) {
 	r := &run{req: req, src: src, dst: dst, relay: relay, out: out, start: time.Now()}
 	for _, step := range []struct {
 		phase event.Phase
@@ -48,12 +59,16 @@ func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay 
 		{event.PhaseCommit, r.commit},
 	} {
 		if err := Phase(out, step.phase, func() error { return step.do(ctx) }); err != nil {
-			return nil, err
+			return Synced{}, err
+		}
+		if r.skipped != nil {
+			r.skipped.Duration = time.Since(r.start)
+			return Synced{Skipped: r.skipped}, nil
 		}
 	}
 	err := Phase(out, event.PhaseFinish, func() error { return r.finish(ctx) })
 	r.sum.Duration = time.Since(r.start)
-	return r.sum, err
+	return Synced{Summary: r.sum}, err
 }
 
 // run is one replication on its way.
@@ -68,6 +83,7 @@ type run struct {
 	source   *SourceView
 	target   *TargetView
 	plan     *Plan
+	skipped  *event.Skipped // too little has changed to go on
 	prepared *Prepared
 	begun    *Begun
 	sent     *StreamResult
@@ -114,7 +130,7 @@ func (r *run) look(ctx context.Context) (err error) {
 		tellOtherPairs(r.out, r.source, r.target.Pair)
 	}
 	tellLeftOut(r.out, r.plan)
-	return nil
+	return r.weigh(ctx)
 }
 
 // begin prepares the target and opens the backup on the source. Where the

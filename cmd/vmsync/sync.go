@@ -15,6 +15,7 @@ import (
 	"vmsync/internal/ssh"
 	"vmsync/internal/transport"
 	"vmsync/internal/ui"
+	"vmsync/internal/units"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
 )
@@ -27,6 +28,7 @@ type syncFlags struct {
 	sourceURI, targetURI string
 	sourceDomain         string
 	rate, transport      string
+	minChanged           string
 	estimate             bool
 	req                  replicator.Request
 	ssh                  ssh.Options
@@ -66,6 +68,7 @@ another one. Either end may be this host, or neither. vmsync must be installed o
 	addKeepFlag(flags, &f.req.Keep)
 	addCompressFlag(flags, &f.req.Compress)
 	addRateFlag(flags, &f.rate)
+	flags.StringVar(&f.minChanged, "min-changed", "", "do nothing if less than so much has changed since the newest state, e.g. 64M")
 	flags.BoolVar(&f.estimate, "estimate", false, "only tell what would have to be sent now")
 	flags.StringVar(&f.transport, "transport", "auto", "auto, direct (TLS from host to host) or ssh")
 	addSSHFlags(flags, &f.ssh)
@@ -102,6 +105,11 @@ func (f *syncFlags) complete(args []string) error {
 	if f.req.Transport, err = transport.Parse(f.transport); err != nil {
 		return fmt.Errorf("--transport: %w", err)
 	}
+	if f.minChanged != "" {
+		if f.req.MinChanged, err = units.ParseSize(f.minChanged); err != nil {
+			return fmt.Errorf("--min-changed: %w", err)
+		}
+	}
 	if !filepath.IsAbs(f.req.Store) {
 		return fmt.Errorf("--store %q must be an absolute path on the target", f.req.Store)
 	}
@@ -122,9 +130,12 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 	if f.estimate {
 		return f.tellEstimate(ctx, sourceAt, targetAt, out, log)
 	}
-	summary, err := f.replicate(ctx, sourceAt, targetAt, out, log)
-	if summary != nil {
-		out.Emit(*summary)
+	synced, err := f.replicate(ctx, sourceAt, targetAt, out, log)
+	if synced.Summary != nil {
+		out.Emit(*synced.Summary)
+	}
+	if synced.Skipped != nil {
+		out.Emit(*synced.Skipped)
 	}
 	if err != nil {
 		out.Emit(errorEvent(err, f.req.Domain))
@@ -153,13 +164,13 @@ func (f *syncFlags) tellEstimate(ctx context.Context, sourceAt, targetAt hosturi
 }
 
 // replicate connects both ends and runs the replication between them.
-func (f *syncFlags) replicate(ctx context.Context, sourceAt, targetAt hosturi.Endpoint, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
+func (f *syncFlags) replicate(ctx context.Context, sourceAt, targetAt hosturi.Endpoint, out event.Sink, log io.Writer) (_ replicator.Synced, err error) {
 	var pair *remote.Pair
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
 		pair, err = remote.ConnectPair(ctx, sourceAt, targetAt, f.ssh, log)
 		return err
 	}); err != nil {
-		return nil, err
+		return replicator.Synced{}, err
 	}
 	defer func() { err = errors.Join(err, pair.Close()) }()
 	return replicator.Sync(ctx, f.req, pair.Source, pair.Target, pair.Relay, out)

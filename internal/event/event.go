@@ -153,6 +153,14 @@ type DiskSummary struct {
 	ZeroBytes    int64
 }
 
+// Skipped ends a run that found too little changed for a new state, and began nothing.
+type Skipped struct {
+	Domain       string
+	ChangedBytes int64 // since the head; at most: whole pieces of the dirty bitmap count
+	MinChanged   int64 // that were asked for; 0 where any would have done
+	Duration     time.Duration
+}
+
 // Estimate says what a sync would have to send now.
 type Estimate struct {
 	Domain string
@@ -270,6 +278,7 @@ func (Notice) isEvent()        {}
 func (Warning) isEvent()       {}
 func (Progress) isEvent()      {}
 func (Summary) isEvent()       {}
+func (Skipped) isEvent()       {}
 func (Estimate) isEvent()      {}
 func (Error) isEvent()         {}
 func (StateVerified) isEvent() {}

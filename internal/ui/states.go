@@ -106,6 +106,8 @@ func stateJSON(e event.Event, h func(string) head) any {
 			c.First = &e.First
 		}
 		return c
+	case event.Skipped:
+		return skippedJSON(e, h("skipped"))
 	case event.Estimate:
 		return estimateJSON(e, h("estimate"))
 	case event.Exported:
@@ -136,6 +138,8 @@ func stateText(e event.Event) []string {
 		return restoredText(e)
 	case event.Compared:
 		return []string{comparedText(e)}
+	case event.Skipped:
+		return []string{skippedText(e)}
 	case event.Estimate:
 		return estimateText(e)
 	case event.Exported:

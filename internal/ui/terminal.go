@@ -46,6 +46,9 @@ func (t *terminal) Emit(e event.Event) {
 	case event.Summary:
 		t.endLive()
 		t.print(t.options.Out, summaryText(e, t.options.Verbose)...)
+	case event.Skipped:
+		t.endLive()
+		t.print(t.options.Out, skippedText(e))
 	case event.Error:
 		t.failLive()
 		t.print(t.options.Err, errorText(e))

@@ -1,0 +1,56 @@
+package replicator
+
+import (
+	"context"
+
+	"vmsync/internal/event"
+)
+
+// weigh looks whether enough has changed for a new state, where that is asked for.
+func (r *run) weigh(ctx context.Context) error {
+	if (r.req.MinChanged <= 0 && !r.req.SkipUnchanged) || !r.plan.onlyChanges(r.target.Head) {
+		return nil
+	}
+	changed, err := r.src.Changed(ctx, r.plan.Parent)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		// As where the bitmaps are broken. The run itself finds another way.
+		r.out.Emit(event.Notice{Message: "cannot tell beforehand how much has changed: " + AsError(err).Text()})
+		return nil
+	}
+	if n, known := r.plan.changed(changed); known && tooLittle(n, r.req.MinChanged) {
+		r.skipped = &event.Skipped{Domain: r.source.Name, ChangedBytes: n, MinChanged: r.req.MinChanged}
+	}
+	return nil
+}
+
+// tooLittle tells whether so many changed bytes are not worth a state. None never are.
+func tooLittle(changed, minimum int64) bool { return changed == 0 || changed < minimum }
+
+// onlyChanges tells whether a run by the plan would bring what changed on the head's disks
+// and nothing else. A disk more or less is worth a state of its own.
+func (p *Plan) onlyChanges(head *Head) bool {
+	if head == nil || p.Parent == "" || len(p.Disks) != len(head.Disks) {
+		return false
+	}
+	for _, d := range p.Disks {
+		if !d.Incremental {
+			return false
+		}
+	}
+	return true
+}
+
+// changed adds up what has changed on the plan's disks; not known if it is not of one.
+func (p *Plan) changed(by map[string]int64) (sum int64, known bool) {
+	for _, d := range p.Disks {
+		n, ok := by[d.Name]
+		if !ok {
+			return 0, false
+		}
+		sum += min(n, d.Size)
+	}
+	return sum, true
+}
