@@ -36,6 +36,14 @@ const (
 	PhaseKeep    Phase = "keep"    // copy what was written to an export
 )
 
+// Run says under which id a run of the service is known: in its log, its history and its
+// API. It comes first.
+type Run struct {
+	ID     string // 12 hex digits
+	Domain string
+	Source string // as the service's configuration names it
+}
+
 // PhaseStarted says that a phase has begun.
 type PhaseStarted struct {
 	Phase Phase
@@ -272,6 +280,7 @@ type Compared struct {
 	First     int64 // where the first of these are, in bytes
 }
 
+func (Run) isEvent()           {}
 func (PhaseStarted) isEvent()  {}
 func (PhaseFinished) isEvent() {}
 func (Notice) isEvent()        {}

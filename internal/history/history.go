@@ -151,7 +151,7 @@ func (h *History) write(tx *bbolt.Tx, r *Run) error {
 	if err != nil {
 		return err
 	}
-	return put(tx.Bucket(machineBucket), []byte(r.Machine), m.after(r))
+	return put(tx.Bucket(machineBucket), []byte(r.Machine), m.After(r))
 }
 
 // forget deletes the oldest runs over the limits, never the newest one.
@@ -210,6 +210,22 @@ func (h *History) Machine(key string) (m Machine, err error) {
 		return err
 	})
 	return m, err
+}
+
+// Machines tells what is known of all machines, sorted by key.
+func (h *History) Machines() (all []Machine, err error) {
+	err = h.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(machineBucket).ForEach(func(key, data []byte) error {
+			m := Machine{}
+			if err := json.Unmarshal(data, &m); err != nil {
+				return fmt.Errorf("machine %s: %w", key, err)
+			}
+			m.Key = string(key)
+			all = append(all, m)
+			return nil
+		})
+	})
+	return all, err
 }
 
 // Pause keeps that a machine is paused, or with nil that it no longer is.

@@ -294,3 +294,18 @@ func TestFilesThatAreRefused(t *testing.T) {
 		t.Error("a run that has not ended was ended")
 	}
 }
+
+func TestMachinesAreKnown(t *testing.T) {
+	h, _ := open(t, file(t), roomy)
+	if all, err := h.Machines(); err != nil || len(all) != 0 {
+		t.Errorf("of an empty file: %+v, %v", all, err)
+	}
+	play(t, h, run(1, Succeeded))
+	if err := h.Pause(Key("east", "vm0"), &Pause{Since: noon, Reason: "moved"}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := h.Machines()
+	if err != nil || len(all) != 2 || all[0].Key != "east/vm0" || all[0].Paused == nil || all[1].Key != "east/vm1" || len(all[1].Took) != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+}

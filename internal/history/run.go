@@ -89,8 +89,8 @@ type Pause struct {
 // Remembered is how many durations a machine has.
 const Remembered = 16
 
-// after is what is known of the machine once a run has ended.
-func (m Machine) after(r *Run) Machine {
+// After is what is known of the machine once a run has ended, as [History.End] keeps it.
+func (m Machine) After(r *Run) Machine {
 	switch r.Outcome {
 	case Succeeded:
 		m.Fresh, m.Tried, m.Failures, m.Failed = r.Began, r.Began, 0, time.Time{}

@@ -25,6 +25,13 @@ type head struct {
 	Event string `json:"event"`
 }
 
+type jsonRun struct {
+	head
+	Run    string `json:"run"`
+	Domain string `json:"domain"`
+	Source string `json:"source"`
+}
+
 type jsonPhaseStarted struct {
 	head
 	Phase event.Phase `json:"phase"`
@@ -132,6 +139,8 @@ func toJSON(e event.Event, now time.Time) any {
 		return head{Time: now.UTC().Format(time.RFC3339Nano), Event: name}
 	}
 	switch e := e.(type) {
+	case event.Run:
+		return jsonRun{h("run"), e.ID, e.Domain, e.Source}
 	case event.PhaseStarted:
 		return jsonPhaseStarted{h("phase_started"), e.Phase}
 	case event.PhaseFinished:

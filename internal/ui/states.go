@@ -138,6 +138,8 @@ func stateText(e event.Event) []string {
 		return restoredText(e)
 	case event.Compared:
 		return []string{comparedText(e)}
+	case event.Run:
+		return []string{"run " + clean(e.ID)}
 	case event.Skipped:
 		return []string{skippedText(e)}
 	case event.Estimate:
