@@ -7,6 +7,7 @@ replace libguestfs.org/libnbd => ./third_party/libnbd
 require (
 	github.com/beevik/etree v1.6.0
 	github.com/cespare/xxhash/v2 v2.3.0
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/creachadair/jrpc2 v1.3.3
 	github.com/dustin/go-humanize v1.0.1
 	github.com/google/go-cmp v0.7.0

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // version is that of the file's format.
@@ -68,6 +69,32 @@ func Open(path string, limits Limits) (h *History, killed []Run, err error) {
 		return nil, nil, errors.Join(fmt.Errorf("history %s: %w", path, err), db.Close())
 	}
 	return h, killed, nil
+}
+
+// OpenAnyway is [Open], but a file that is damaged is put aside, under the name that it
+// returns, and a new one begun.
+func OpenAnyway(path string, limits Limits) (h *History, killed []Run, aside string, err error) {
+	h, killed, err = Open(path, limits)
+	if !damaged(err) {
+		return h, killed, "", err
+	}
+	aside = path + ".damaged"
+	if rerr := os.Rename(path, aside); rerr != nil {
+		return nil, nil, "", errors.Join(err, rerr)
+	}
+	h, killed, err = Open(path, limits)
+	return h, killed, aside, err
+}
+
+// damaged tells whether an error of Open means that the file can be of no use any more.
+func damaged(err error) bool {
+	var text *json.SyntaxError
+	for _, known := range []error{bbolterrors.ErrInvalid, bbolterrors.ErrChecksum, bbolterrors.ErrVersionMismatch} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return errors.As(err, &text)
 }
 
 // prepare makes the buckets of a new file and checks the version of an old one.

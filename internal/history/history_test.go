@@ -289,6 +289,19 @@ func TestFilesThatAreRefused(t *testing.T) {
 	if _, _, err := Open(text, roomy); err == nil {
 		t.Error("a text file was opened")
 	}
+	anew, _, aside, err := OpenAnyway(text, roomy)
+	if err != nil || aside != text+".damaged" {
+		t.Fatalf("%q, %v", aside, err)
+	}
+	anew.Close()
+	if old, err := os.ReadFile(aside); err != nil || string(old[:4]) != "this" {
+		t.Errorf("what was put aside is %q, %v", old, err)
+	}
+	for _, path := range []string{path, foreign} {
+		if _, _, aside, err := OpenAnyway(path, roomy); !errors.Is(err, ErrVersion) || aside != "" {
+			t.Errorf("another release's: %q, %v", aside, err)
+		}
+	}
 	h, _ = open(t, file(t), roomy)
 	if err := h.End(run(1, Running)); err == nil {
 		t.Error("a run that has not ended was ended")
