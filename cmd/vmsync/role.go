@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -12,8 +13,11 @@ import (
 
 func pauseCommand() *cobra.Command {
 	return roleCommand("pause", store.RolePaused, "paused: syncs refuse until it is resumed", &cobra.Command{
-		Short: "Have syncs leave a replica alone",
-		Long: `Have syncs leave a replica alone until vmsync resume: they refuse, and say why. The replica's states stay, and so
+		Short: "Have the service, or all syncs, leave a replica alone",
+		Long: `A machine that the service of this host replicates: have the service leave it alone until vmsync resume. A sync that is
+under way goes on.
+
+Any other, or with --store or --target-uri: have syncs leave a replica alone until vmsync resume: they refuse, and say why. The replica's states stay, and so
 does the checkpoint on the source: what changes there meanwhile is brought by the first sync afterwards.`,
 	})
 }
@@ -21,6 +25,8 @@ does the checkpoint on the source: what changes there meanwhile is brought by th
 func resumeCommand() *cobra.Command {
 	return roleCommand("resume", store.RoleReplica, "follows its source again", &cobra.Command{
 		Short: "Have a paused replica follow its source again",
+		Long: `A machine that the service of this host replicates: have the service go on with it. Any other, or with --store or
+--target-uri: have a paused replica follow its source again.`,
 	})
 }
 
@@ -28,9 +34,16 @@ func resumeCommand() *cobra.Command {
 // of it.
 func roleCommand(name string, role store.Role, told string, cmd *cobra.Command) *cobra.Command {
 	p := &place{}
+	var reason string
 	cmd.Use = name + " DOMAIN"
 	cmd.Args = arguments(cobra.ExactArgs(1))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if done, err := roleInService(cmd, p, args[0], reason, role == store.RolePaused); done {
+			return err
+		}
+		if reason != "" {
+			return usageError{errors.New("--reason is for machines of the service, and it has none of this name, or does not run")}
+		}
 		return p.at(cmd, args, args[0], func(ui.Output) error {
 			return p.administer(cmd.Context(), args[0], func(a *target.Admin) error {
 				changed, err := a.SetRole(cmd.Context(), role)
@@ -42,6 +55,9 @@ func roleCommand(name string, role store.Role, told string, cmd *cobra.Command) 
 		})
 	}
 	p.add(cmd.Flags())
+	if role == store.RolePaused {
+		cmd.Flags().StringVar(&reason, "reason", "", "why, for those who wonder (a machine of the service)")
+	}
 	return cmd
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmsync/internal/api"
 	"vmsync/internal/event"
 	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
@@ -43,13 +44,19 @@ func syncCommand() *cobra.Command {
 		Long: `Replicate a running domain once: in full the first time, then what changed.
 
 Each end is a libvirt URI: qemu:///system is this host, qemu+ssh://[user@]host/system
-another one. Either end may be this host, or neither. vmsync must be installed on both.`,
+another one. Either end may be this host, or neither. vmsync must be installed on both.
+
+A machine that the running service of this host replicates is synced by the service, as its configuration says, unless
+--source-uri, --target-uri or --store is given. SOURCE/DOMAIN says which one where several sources have it.`,
 		Example: `  vmsync sync vm1 --source-uri qemu+ssh://root@hosta/system
   vmsync sync vm1 --target-uri qemu+ssh://root@hostb/system --target-domain vm1-replica`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.complete(args); err != nil {
 				return usageError{err}
+			}
+			if client := served(cmd, f.req.Domain, "source-uri", "target-uri", "store"); client != nil {
+				return f.ask(cmd, client)
 			}
 			return f.run(cmd.Context())
 		},
@@ -142,6 +149,15 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 		err = shownError{err}
 	}
 	return errors.Join(err, out.Close())
+}
+
+// ask has the service sync the machine.
+func (f *syncFlags) ask(cmd *cobra.Command, client *api.Client) error {
+	if err := notForTheService(cmd, f.req.Domain, "source-domain", "full", "resync", "min-changed", "json", "progress", "verbose"); err != nil {
+		return err
+	}
+	out, _ := f.output.open(os.Stdout)
+	return askForSync(cmd.Context(), client, f.req.Domain, api.SyncRequest{Full: f.req.Options.Full, Resync: f.req.Options.Resync, MinChanged: f.req.MinChanged}, out)
 }
 
 // tellEstimate tells what a sync would send.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"vmsync/internal/event"
 )
@@ -34,7 +35,7 @@ func (f *feed) Emit(e event.Event) {
 		f.phase = e.Phase
 		clear(f.progress)
 	case event.PhaseFinished:
-		f.log.Info(string(e.Phase)+" done", attrs("took", e.Duration, "detail", e.Detail)...)
+		f.log.Info(string(e.Phase)+" done", attrs("took", e.Duration.Round(time.Millisecond), "detail", e.Detail)...)
 	case event.Notice:
 		f.log.Info(e.Message)
 	case event.Warning:

@@ -95,7 +95,7 @@ func (r *run) tell(synced replicator.Synced) {
 	switch r.record.Outcome {
 	case history.Succeeded:
 		log.Info("synced", "state", r.record.State, "kind", r.record.Kind, "consistency", r.record.Consistency,
-			"changed", r.record.Changed, "sent", r.record.Sent, "frozen", synced.Summary.Frozen, "took", took)
+			"changed", r.record.Changed, "sent", r.record.Sent, "frozen", synced.Summary.Frozen.Round(time.Millisecond), "took", took)
 		r.feed.close(*synced.Summary)
 		return
 	case history.Unchanged:
