@@ -36,7 +36,8 @@ install: build
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR)
 	ln -sf $(PREFIX)/bin/vmsync $(DESTDIR)$(SBINDIR)/mount.vmsync
 	ln -sf $(PREFIX)/bin/vmsync $(DESTDIR)$(SBINDIR)/mount.fuse.vmsync
-	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/vmsync-mount@.service >$(DESTDIR)$(UNITDIR)/vmsync-mount@.service
+	for unit in vmsync.service vmsync-mount@.service; do \
+		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
 
 # The lab's own program, and the programs with the fault points that the tests use.
 bin/lab: setup-lab
