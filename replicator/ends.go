@@ -187,6 +187,9 @@ type BeginRequest struct {
 	// Describe, if not nil, has the stream describe its state, so that it can be
 	// received without the source (see [StreamState]).
 	Describe *Describe `json:"describe,omitempty"`
+	Quiesce  Quiesce   `json:"quiesce,omitempty"`
+	// FreezeMountpoints, if not empty, are the only file systems of the guest to freeze.
+	FreezeMountpoints []string `json:"freeze_mountpoints,omitempty"`
 	// HashOnly asks for hashes of the disks and no stream. Nothing is frozen and no
 	// checkpoint is made: Checkpoint is a name of the pair that nothing bears and
 	// nothing will, by which the job is known. Every disk needs the parent.
@@ -198,6 +201,16 @@ type Describe struct {
 	SourceHost string   `json:"source_host"` // for people
 	LeftOut    []string `json:"left_out,omitempty"`
 }
+
+// Quiesce says whether the guest's file systems are to be frozen for the checkpoint.
+type Quiesce string
+
+// Ways to quiesce.
+const (
+	QuiescePreferred Quiesce = ""         // where the guest's agent answers
+	QuiesceRequired  Quiesce = "required" // or else there is no state: KindNotFrozen
+	QuiesceNo        Quiesce = "no"
+)
 
 // Consistency says what a state can promise to the guest's file systems.
 type Consistency string

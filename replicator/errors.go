@@ -21,6 +21,7 @@ const (
 	KindNoDisk          = "no-disk"          // a disk that was asked for does not exist
 	KindDiskUnfit       = "disk-unfit"       // a disk cannot be replicated
 	KindJobActive       = "job-active"       // another program's job excludes a backup
+	KindNotFrozen       = "not-frozen"       // the guest's file systems could not be frozen, as was required
 	KindScratchFull     = "scratch-full"     // too little room for the scratch files
 	KindCheckpointInUse = "checkpoint-inuse" // the new checkpoint's name or bitmap exists
 	// KindCheckpointInconsistent means that a parent's bitmaps are gone or broken.

@@ -25,6 +25,9 @@ type Request struct {
 	Transport    transport.Transport
 	Keep         string // retention policy from now on; empty leaves the replica's as it is
 	Options      Options
+	// Quiesce and FreezeMountpoints are as in [BeginRequest].
+	Quiesce           Quiesce
+	FreezeMountpoints []string
 	// MinChanged and SkipUnchanged have nothing begun where too little has changed since
 	// the head: fewer bytes than MinChanged, or with SkipUnchanged none. Only where every
 	// disk is incremental and the source can tell; otherwise the run goes on.
@@ -164,6 +167,7 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 	}
 	begin := beginRequest(r.plan, r.req.Compress)
 	begin.Rate, begin.Lanes = r.req.Rate, lanes
+	begin.Quiesce, begin.FreezeMountpoints = r.req.Quiesce, r.req.FreezeMountpoints
 	r.prepared, err = r.dst.Prepare(ctx, prepare, newProgress(r.out).sent)
 	if err != nil {
 		return err

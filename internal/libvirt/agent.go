@@ -31,9 +31,25 @@ func (d *Domain) AgentReady(ctx context.Context) error {
 	})
 }
 
-// Freeze makes the guest write out and stop its file systems.
-func (d *Domain) Freeze(ctx context.Context) error {
-	return do(ctx, d, "freeze the guest", once, func(dom *lv.Domain) error { return dom.FSFreeze(nil, 0) })
+// Freeze makes the guest write out and stop its file systems: those at the mount points,
+// all if there are none. Of mount points that the guest does not have nothing is said.
+func (d *Domain) Freeze(ctx context.Context, mountpoints []string) error {
+	return do(ctx, d, "freeze the guest", once, func(dom *lv.Domain) error { return dom.FSFreeze(mountpoints, 0) })
+}
+
+// Mountpoints lists where the guest has file systems, as its agent tells.
+func (d *Domain) Mountpoints(ctx context.Context) ([]string, error) {
+	return on(ctx, d, "list the guest's file systems", again, func(dom *lv.Domain) ([]string, error) {
+		all, err := dom.GetFSInfo(0)
+		if err != nil {
+			return nil, err
+		}
+		var at []string
+		for _, fs := range all {
+			at = append(at, fs.MountPoint)
+		}
+		return at, nil
+	})
 }
 
 // Thaw lets the guest's file systems go on. It succeeds when they are not frozen.

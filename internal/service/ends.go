@@ -97,7 +97,20 @@ func requestOf(p *config.Policy, source, target config.Host, now time.Time) repl
 		Transport:    p.Transport,
 		Keep:         p.Keep,
 		Options:      replicator.Options{Disks: p.Disks, Exclude: p.ExcludeDisks},
+
+		Quiesce:           quiesce(p.Quiesce),
+		FreezeMountpoints: p.FreezeMountpoints,
 	}
+}
+
+func quiesce(q config.Quiesce) replicator.Quiesce {
+	switch q {
+	case config.QuiesceRequired:
+		return replicator.QuiesceRequired
+	case config.QuiesceNo:
+		return replicator.QuiesceNo
+	}
+	return replicator.QuiescePreferred
 }
 
 // wants completes a request with how much must have changed for a run to be worth while:

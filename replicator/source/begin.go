@@ -124,7 +124,7 @@ func (e *End) start(ctx context.Context, state libvirt.State, req replicator.Beg
 	if req.HashOnly {
 		began, err = e.beginBare(context.WithoutCancel(ctx), r, backupXML)
 	} else {
-		began, err = e.beginFrozen(context.WithoutCancel(ctx), state, r, backupXML, checkpointXML)
+		began, err = e.beginFrozen(context.WithoutCancel(ctx), state, r, &req, backupXML, checkpointXML)
 	}
 	if err != nil {
 		return nil, err

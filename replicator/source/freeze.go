@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"vmsync/internal/libvirt"
@@ -27,9 +28,9 @@ type freezing struct {
 	warning string // why it is not ok
 }
 
-// freeze freezes the guest if it can. e.frozen says whether it may be frozen
-// afterwards, whatever the result.
-func (e *End) freeze(ctx context.Context, state libvirt.State) freezing {
+// freeze freezes the guest's file systems, those at the mount points if there are any, if it
+// can. e.frozen says whether it may be frozen afterwards, whatever the result.
+func (e *End) freeze(ctx context.Context, state libvirt.State, mountpoints []string) freezing {
 	no := func(format string, args ...any) freezing {
 		return freezing{warning: fmt.Sprintf("file systems were not frozen: "+format, args...)}
 	}
@@ -47,6 +48,10 @@ func (e *End) freeze(ctx context.Context, state libvirt.State) freezing {
 		e.unboundAgent(ctx)
 		return no("%v", ready)
 	}
+	if err := e.haveMountpoints(ask, mountpoints); err != nil {
+		e.unboundAgent(ctx)
+		return no("%v", err)
+	}
 	if err := e.guard.Tell(guard.Message{Event: guard.EventFreezing, Domain: e.dom.UUID}); err != nil {
 		return no("%v", err)
 	}
@@ -58,7 +63,7 @@ func (e *End) freeze(ctx context.Context, state libvirt.State) freezing {
 	e.frozen, e.frozenSince = true, time.Now()
 	call, cancel := context.WithTimeout(ctx, freezeTimeout)
 	defer cancel()
-	err := e.dom.Freeze(call)
+	err := e.dom.Freeze(call, mountpoints)
 	if err == nil {
 		return freezing{ok: true}
 	}
@@ -70,6 +75,24 @@ func (e *End) freeze(ctx context.Context, state libvirt.State) freezing {
 	// Some may be frozen now, or will be when a slow agent gets to it: the thaw that
 	// follows sees to it.
 	return no("%v", err)
+}
+
+// haveMountpoints fails where the guest has no file system at one of the mount points: the
+// agent would leave it out without a word.
+func (e *End) haveMountpoints(ctx context.Context, wanted []string) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	there, err := e.dom.Mountpoints(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range wanted {
+		if !slices.Contains(there, w) {
+			return fmt.Errorf("the guest has no file system mounted at %s", w)
+		}
+	}
+	return nil
 }
 
 // refused says whether the guest agent answered, and with an error. Libvirt before

@@ -21,9 +21,30 @@ const (
 	longestFreeze = 10 * time.Second
 )
 
+// quiesce freezes the guest as far as the request wants that. Where it must be frozen and
+// cannot be the error is of KindNotFrozen, and the guest is not frozen.
+func (e *End) quiesce(ctx context.Context, state libvirt.State, req *replicator.BeginRequest) (freezing, error) {
+	if req.Quiesce == replicator.QuiesceNo {
+		return freezing{}, nil
+	}
+	frozen := e.freeze(ctx, state, req.FreezeMountpoints)
+	if !frozen.ok && req.Quiesce == replicator.QuiesceRequired {
+		return frozen, errors.Join(e.notFrozen(frozen.warning), e.thawAtOnce(ctx))
+	}
+	return frozen, nil
+}
+
+func (e *End) notFrozen(why string) error {
+	return e.fail(replicator.KindNotFrozen, "begin the backup",
+		"see to it that the guest's agent runs, or let the sync go on without: quiesce: preferred", errors.New(why))
+}
+
 // beginFrozen freezes, makes the call and thaws on every path.
-func (e *End) beginFrozen(ctx context.Context, state libvirt.State, r *run, backupXML, checkpointXML string) (*replicator.Begun, error) {
-	frozen := e.freeze(ctx, state)
+func (e *End) beginFrozen(ctx context.Context, state libvirt.State, r *run, req *replicator.BeginRequest, backupXML, checkpointXML string) (*replicator.Begun, error) {
+	frozen, err := e.quiesce(ctx, state, req)
+	if err != nil {
+		return nil, err
+	}
 	hitFreeze()
 	began := &replicator.Begun{Time: time.Now().UTC(), Consistency: replicator.ConsistencyFilesystem, Warning: frozen.warning}
 	e.run = r
@@ -46,6 +67,9 @@ func (e *End) beginFrozen(ctx context.Context, state libvirt.State, r *run, back
 	case markErr != nil || !still:
 		began.Consistency = replicator.ConsistencyCrash
 		began.Warning = "the backup took so long to begin that the guest was thawed before"
+		if req.Quiesce == replicator.QuiesceRequired {
+			return nil, e.notFrozen(began.Warning)
+		}
 	}
 	return began, nil
 }

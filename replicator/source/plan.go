@@ -25,6 +25,11 @@ func (e *End) checkRequest(req replicator.BeginRequest) error {
 		return bad("%q is not the name of a checkpoint of vmsync", req.Checkpoint)
 	}
 	e.pair = pair
+	switch req.Quiesce {
+	case replicator.QuiescePreferred, replicator.QuiesceRequired, replicator.QuiesceNo:
+	default:
+		return bad("%q is no way to quiesce", req.Quiesce)
+	}
 	if len(req.Disks) == 0 {
 		return e.fail(replicator.KindNoDisk, op, "", errors.New("no disk is left to replicate"))
 	}

@@ -93,6 +93,7 @@ func TestSenselessRequestsAreRefused(t *testing.T) {
 		"two parents":               {replicator.KindRequest, func(r *replicator.BeginRequest) { r.Parent = name(7) }},
 		"a parent without the disk": {replicator.KindCheckpointInconsistent, func(r *replicator.BeginRequest) { r.Disks[1].Parent = name(1) }},
 		"forgetting the parent":     {replicator.KindRequest, func(r *replicator.BeginRequest) { r.Forget = []string{name(1)} }},
+		"an unknown way to quiesce": {replicator.KindRequest, func(r *replicator.BeginRequest) { r.Quiesce = "perhaps" }},
 		"forgetting a foreign one":  {replicator.KindRequest, func(r *replicator.BeginRequest) { r.Forget = []string{"virtnbdbackup.0"} }},
 	} {
 		req := mixed()

@@ -226,3 +226,61 @@ func killService(t *testing.T, m *lab.Machine) {
 	admins(t, "sync", m.Name()).ok(t, "incremental")
 	sameAsSource(t, m, "vda")
 }
+
+// TestServiceFreezesAndWaitsAsItIsTold has guests that can and cannot be frozen, and machines
+// of which too little changes.
+func TestServiceFreezesAndWaitsAsItIsTold(t *testing.T) {
+	idle := makeMachine(t, lab.MachineSpec{Name: "service-idle", Disks: []lab.DiskSpec{qcow2("vda", 64*mib)}})
+	slow := makeMachine(t, lab.MachineSpec{Name: "service-slow", Disks: []lab.DiskSpec{qcow2("vda", 64*mib)}})
+	live := makeMachine(t, lab.MachineSpec{Name: "service-live", Guest: true, Disks: []lab.DiskSpec{qcow2("vda", 64*mib)}})
+	startService(t, serviceHead+`defaults: {every: 5s, keep: 20}
+machines:
+  - {name: service-idle, rpo: 5s, quiesce: no}
+  - {name: service-slow, every: 5s, min_changed: 4MiB, min_changed_max_age: 1h}
+  - {name: service-live, quiesce: required, freeze_mountpoints: [/mnt/vda]}
+`)
+	for _, m := range []*lab.Machine{idle, slow, live} {
+		awaits(t, "is replicated", m.Name(), well)
+	}
+	if s := head(t, live.Name()); s.Consistency != "filesystem" {
+		t.Errorf("a guest that must be frozen: %+v", s)
+	}
+	thawed(t, live)
+
+	// Nothing changes: the replica stays fresh, without new states.
+	began := time.Now()
+	awaits(t, "stays fresh", idle.Name(), func(m api.Machine) bool { return well(m) && m.Fresh.Sub(began) > 10*time.Second })
+	if n := len(manifest(t, idle.Name()).States); n != 1 {
+		t.Errorf("an idle machine has %d states", n)
+	}
+	dirty(t, idle, "vda", mib, mib, 5)
+	awaits(t, "has what changed", idle.Name(), func(m api.Machine) bool { return well(m) && *m.States == 2 })
+	sameAsSource(t, idle, "vda")
+
+	dirty(t, slow, "vda", 0, mib, 5)
+	few := awaits(t, "waits for more", slow.Name(), func(m api.Machine) bool { return m.Last.Outcome == "unchanged" && m.Last.Changed == mib })
+	if *few.States != 1 || few.Health != schedule.Healthy {
+		t.Errorf("%+v", few)
+	}
+	o := start(t, hostb, "sync", slow.Name(), "--min-changed", "2MiB", "--json").wait()
+	if s := o.find("skipped"); o.code != 0 || s.ChangedBytes != mib {
+		t.Errorf("%d %+v", o.code, o.events)
+	}
+	dirty(t, slow, "vda", 8*mib, 3*mib, 5)
+	awaits(t, "has enough", slow.Name(), func(m api.Machine) bool { return *m.States == 2 })
+
+	// A mount point that is not there would be left out without a word.
+	configure(t, serviceHead+"machines: [{name: service-live, every: 5s, quiesce: required, freeze_mountpoints: [/mnt/gone]}]\n")
+	on(t, hostb, "systemctl", "reload", "vmsync")
+	bad := awaits(t, "is not synced unless it can be frozen", live.Name(), func(m api.Machine) bool { return m.Failures > 0 })
+	if bad.Error == nil || bad.Error.Kind != "not-frozen" || !strings.Contains(bad.Error.Message, "/mnt/gone") || !strings.Contains(bad.Error.Hint, "quiesce") {
+		t.Errorf("%+v", bad.Error)
+	}
+	on(t, hostb, "systemctl", "stop", "vmsync")
+	thawed(t, live)
+	nothingLeft(t, live)
+	s := sync(t, live.Name(), "--min-changed", "1")
+	if s.Consistency != "filesystem" {
+		t.Errorf("%+v", s)
+	}
+}
