@@ -93,9 +93,20 @@ func (f *serveFlags) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	log.Info("serving", "version", version, "config", f.config, "socket", c.API.Socket)
+	err = serveUntil(ctx, s, hangup, notify, func(ctx context.Context) error {
+		return front.Serve(ctx, listener, access, &front.Handler{Service: s, Log: log})
+	})
+	log.Info("ended")
+	return err
+}
+
+// serveUntil runs the service, and with it its API, until ctx ends and the service has
+// ended. Each hangup has it read its configuration again.
+func serveUntil(ctx context.Context, s *service.Service, hangup <-chan os.Signal, notify func(string), serveAPI func(context.Context) error) error {
 	serving, stopServing := context.WithCancel(context.Background())
 	served, reloaded := make(chan error, 1), make(chan struct{})
-	go func() { served <- front.Serve(serving, listener, access, &front.Handler{Service: s, Log: log}) }()
+	go func() { served <- serveAPI(serving) }()
 	go func() {
 		defer close(reloaded)
 		for {
@@ -109,17 +120,13 @@ func (f *serveFlags) run(ctx context.Context) (err error) {
 			}
 		}
 	}()
-	log.Info("serving", "version", version, "config", f.config, "socket", c.API.Socket)
 	notify(daemon.Ready)
 	stopping := context.AfterFunc(ctx, func() { notify(daemon.Stopping) })
 	defer stopping()
-	err = s.Run(ctx)
-	// Only now: those who wait for a run are told how it ended.
-	stopServing()
+	err := s.Run(ctx)
+	stopServing() // only now: those who wait for a run are told how it ended
 	<-reloaded
-	err = errors.Join(err, <-served)
-	log.Info("ended")
-	return err
+	return errors.Join(err, <-served)
 }
 
 // openHistory opens the history, and tells what was found in it.

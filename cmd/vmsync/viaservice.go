@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -33,7 +34,9 @@ func served(cmd *cobra.Command, name string, where ...string) *api.Client {
 		return nil
 	}
 	client := theService()
-	_, err := client.Machine(cmd.Context(), name)
+	ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
+	defer cancel()
+	_, err := client.Machine(ctx, name)
 	if e, refused := errors.AsType[*api.Error](err); err == nil || refused && e.Kind == api.KindAmbiguous {
 		return client
 	}

@@ -58,7 +58,7 @@ func (h Hosts) Watch(ctx context.Context, source config.Host, every time.Duratio
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		all, err := solo.Source().List(ctx)
+		all, err := listPatiently(ctx, solo.Source())
 		if err != nil {
 			return err
 		}
@@ -71,6 +71,17 @@ func (h Hosts) Watch(ctx context.Context, source config.Host, every time.Duratio
 		case <-tick.C:
 		}
 	}
+}
+
+// patience is how long libvirt may take to list its domains: it cannot be interrupted, and
+// one that hangs would look like one that is well.
+const patience = 30 * time.Second
+
+func listPatiently(ctx context.Context, source replicator.SourceEnd) ([]replicator.SourceDomain, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, &replicator.Error{Kind: replicator.KindUnreachable, Op: "list the domains",
+		Hint: "see whether libvirtd hangs there", Err: errors.New("libvirt does not answer")})
+	defer cancel()
+	return source.List(ctx)
 }
 
 func (h Hosts) log() io.Writer {

@@ -147,18 +147,21 @@ func TestBreachIsForetoldAndTold(t *testing.T) {
 		w.has("hosta", "vm1")
 		w.took = 2 * time.Minute
 		s := serve(t, w, head+"machines: [{name: vm1, every: 10m, max_age: 15m}]\n")
-		time.Sleep(9 * time.Minute)
-		w.mu.Lock()
-		w.took = time.Hour
-		w.mu.Unlock()
-		time.Sleep(4*time.Minute + 30*time.Second) // 13 min 30 s after the first began
-		if m := s.status("vm1"); m.Health != schedule.AtRisk && m.Health != schedule.Healthy {
-			t.Errorf("%+v", m)
+		time.Sleep(5 * time.Minute)
+		w.set("hosta", func() { w.down["hosta"] = true })
+		for _, c := range []struct {
+			after time.Duration // of the beginning of the sync that made the head
+			want  schedule.Health
+		}{{12 * time.Minute, schedule.Healthy}, {13*time.Minute + time.Second, schedule.AtRisk}, {15*time.Minute + time.Second, schedule.Broken}} {
+			time.Sleep(c.after - time.Since(w.ranOf("vm1")[0].at))
+			if m := s.status("vm1"); m.Health != c.want {
+				t.Errorf("after %s: %s", c.after, m.Health)
+			}
 		}
-		time.Sleep(time.Hour)
 		s.end()
 		log := s.log.String()
-		if !strings.Contains(log, "the replica is older than promised") {
+		foretold, told := strings.Index(log, "will be older than promised"), strings.Index(log, "is older than promised")
+		if foretold < 0 || told < foretold {
 			t.Error(log)
 		}
 	})
