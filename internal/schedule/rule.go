@@ -1,6 +1,9 @@
 package schedule
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Calendar gives the times of a cron expression.
 type Calendar interface {
@@ -17,9 +20,9 @@ type Rule struct {
 
 	// RPO is how old the replica may get; above 0.
 	RPO time.Duration
-	// Spread moves the start of each sync by up to so much, by the same amount each time,
-	// so that machines with the same rule do not all begin at once. Continuous machines
-	// have none: they have no common beat.
+	// Spread moves the start of each sync by up to so much, so that machines with the same
+	// rule do not all begin at once: with Calendar by the same amount each time, with Every
+	// by another. Continuous machines have none: they have no common beat.
 	Spread time.Duration
 	Retry  Retry
 }
@@ -77,7 +80,8 @@ func (r *Rule) Due(key string, p *Past) time.Time {
 		}
 		return next.Add(shift)
 	default:
-		return p.Tried.Add(r.Every)
+		// Another share each time, or machines that began together would stay together.
+		return p.Tried.Add(r.Every + share(key+strconv.FormatInt(p.Tried.UnixNano(), 10), r.Spread))
 	}
 }
 

@@ -96,3 +96,24 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+// Machines that began at the same time do not stay together, and what is due does not
+// depend on when it is asked for.
+func TestSpreadOfIntervals(t *testing.T) {
+	r := Rule{Every: time.Hour, RPO: 3 * time.Hour, Spread: 10 * time.Minute}
+	due := map[time.Time]bool{}
+	for i := range 100 {
+		key := fmt.Sprintf("vm%d", i)
+		first := r.Due(key, &Past{Tried: noon})
+		if again := r.Due(key, &Past{Tried: noon.In(time.FixedZone("x", 3600))}); !again.Equal(first) {
+			t.Fatalf("%s: %v and %v", key, first, again)
+		}
+		if first.Before(noon.Add(time.Hour)) || !first.Before(noon.Add(70*time.Minute)) {
+			t.Fatalf("%s: due at %v", key, first)
+		}
+		due[first] = true
+	}
+	if len(due) < 90 {
+		t.Errorf("100 machines have %d times", len(due))
+	}
+}
