@@ -39,7 +39,7 @@ The exit status is 1 if a replica is older than promised, or there is none yet, 
 						return err
 					}
 				}
-			} else if err := ui.MachineTable(os.Stdout, rows(st.Machines, time.Now())); err != nil {
+			} else if err := tellStatus(cmd.Context(), st, len(args) == 1); err != nil {
 				return err
 			}
 			for _, m := range st.Machines {
@@ -65,6 +65,37 @@ func look(ctx context.Context, args []string) (*api.Status, error) {
 		return nil, err
 	}
 	return &api.Status{Machines: []api.Machine{*m}}, nil
+}
+
+// lastRuns is how many runs of a machine are shown.
+const lastRuns = 10
+
+// tellStatus shows machines as a table, and of a single one what else there is to know.
+func tellStatus(ctx context.Context, st *api.Status, single bool) error {
+	if err := ui.MachineTable(os.Stdout, rows(st.Machines, time.Now())); err != nil || !single {
+		return err
+	}
+	m := &st.Machines[0]
+	fmt.Printf("\n%s as %s in %s, %s\n", ui.Clean(m.Source+"/"+m.Name), ui.Clean(m.TargetDomain), ui.Clean(m.Store), m.Schedule)
+	if m.Error != nil {
+		fmt.Printf("error: %s\n  %s\n", ui.Clean(m.Error.Message), ui.Clean(m.Error.Hint))
+	}
+	runs, err := theService().Runs(ctx, m.Source+"/"+m.Name, lastRuns)
+	if err != nil || len(runs) == 0 {
+		return err
+	}
+	fmt.Println()
+	var lines [][]string
+	for _, r := range runs {
+		what := r.State
+		if r.Error != nil {
+			what = r.Error.Message
+		}
+		lines = append(lines, []string{r.ID, r.Began.UTC().Format(time.DateTime + "Z"), string(r.Outcome), r.Kind, ui.Duration(r.Duration(time.Now())),
+			ui.Bytes(r.Changed), ui.Bytes(r.Sent), what})
+	}
+	return ui.Table(os.Stdout, []ui.Column{{Title: "run"}, {Title: "began"}, {Title: "outcome"}, {Title: "kind"}, {Title: "took", Right: true},
+		{Title: "changed", Right: true}, {Title: "sent", Right: true}, {}}, lines)
 }
 
 // rows are machines as the table shows them.

@@ -55,7 +55,7 @@ func Open(path string, limits Limits) (h *History, killed []Run, err error) {
 		return nil, nil, err
 	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, nil, fmt.Errorf("history %s: %w", path, ErrBusy)
 	}
 	if err != nil {

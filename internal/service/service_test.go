@@ -385,6 +385,27 @@ func TestConfigurationIsReadAgainUnderRunningSyncs(t *testing.T) {
 	})
 }
 
+func TestSourceThatIsElsewhereNowIsFollowedThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.has("hosta", "vm1")
+		s := serve(t, w, head+"machines: [{name: vm1, source: hosta, every: 1m}]\n")
+		time.Sleep(10 * time.Second)
+		s.text = strings.Replace(s.text, "root@hosta/", "root@elsewhere/", 1)
+		if err := s.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		all := w.ranOf("vm1")
+		if first, last := all[0].req.SourceHost, all[len(all)-1].req.SourceHost; first != "hosta" || last != "elsewhere" {
+			t.Errorf("synced from %s and then from %s", first, last)
+		}
+		if st, err := s.Status(t.Context()); err != nil || st.Sources[0].URI != "qemu+ssh://root@elsewhere/system" || st.Sources[0].Listed.IsZero() {
+			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
 func TestServiceThatWasKilledTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, file := newWorld(), historyFile(t)

@@ -56,6 +56,9 @@ func Table(w io.Writer, columns []Column, rows [][]string) error {
 // Bytes is a number of bytes for people, in binary units.
 func Bytes(n int64) string { return bytesText(n) }
 
+// Duration is a length of time for people.
+func Duration(d time.Duration) string { return durationText(d) }
+
 // Instant is a time for people, in UTC to the minute; "-" for none.
 func Instant(t time.Time) string {
 	if t.IsZero() {
