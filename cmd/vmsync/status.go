@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmsync/internal/api"
+	"vmsync/internal/history"
 	"vmsync/internal/ui"
 )
 
@@ -112,12 +113,23 @@ func rows(machines []api.Machine, now time.Time) []ui.Machine {
 		}
 		if m.Last != nil {
 			row.Last, row.LastAgo = string(m.Last.Outcome), now.Sub(m.Last.Ended)
-			row.Changed, row.Sent = m.Last.Changed, m.Last.Sent
+			if m.Last.Outcome == history.Succeeded || m.Last.Outcome == history.Unchanged {
+				row.Changed, row.Sent = m.Last.Changed, m.Last.Sent
+			}
 		}
-		row.Remark = remark(&m, now)
+		row.Remark = short(remark(&m, now))
 		all = append(all, row)
 	}
 	return all
+}
+
+// short keeps a table readable; vmsync status NAME has all of it.
+func short(text string) string {
+	const most = 60
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
 }
 
 // remark is what a person should know of a machine besides.
@@ -130,7 +142,7 @@ func remark(m *api.Machine, now time.Time) string {
 	case m.Paused != nil:
 		return m.Paused.Reason
 	case m.Error != nil && m.Doing == api.Retrying:
-		return fmt.Sprintf("%s; tried again in %s", m.Error.Message, m.Next.Sub(now).Round(time.Second))
+		return fmt.Sprintf("again in %s: %s", m.Next.Sub(now).Round(time.Second), m.Error.Message)
 	case m.Error != nil:
 		return m.Error.Message
 	}
