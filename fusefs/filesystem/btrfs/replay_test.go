@@ -181,6 +181,12 @@ func TestReplaysTheLog(t *testing.T) {
 			s.write("top", 0, s.bytes(9000))
 			s.fsync("top")
 		}},
+		{name: "data shared with a subvolume", change: func(s *session) {
+			s.write("whole", 0, s.bytes(1<<20))
+			s.fsync("whole")
+			whole := "reflink " + s.path("whole")
+			fstest.Run(s, "xfs_io", "-f", "-c", whole+" 0 0 65536", "-c", whole+" 262144 131072 65536", "-c", "fsync", s.path("sub/parts"))
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			replays(t, 3, fstest.Ignore{}, test.mkfs, test.mount, test.change)
