@@ -181,6 +181,13 @@ func TestReplaysTheLog(t *testing.T) {
 			s.write("top", 0, s.bytes(9000))
 			s.fsync("top")
 		}},
+		{name: "roots", change: func(s *session) {
+			for _, root := range []string{".", "sub"} {
+				s.write(root+"/new", 0, s.bytes(100))
+				s.must(unix.Setxattr(s.path(root), "user.root", []byte("root"), 0))
+				s.fsync(root)
+			}
+		}},
 		{name: "data shared with a subvolume", change: func(s *session) {
 			s.write("whole", 0, s.bytes(1<<20))
 			s.fsync("whole")
