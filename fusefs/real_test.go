@@ -115,6 +115,9 @@ func TestFilesAreAsTheKernelShowsThem(t *testing.T) {
 	parts = append(parts, partition{fstest.Make(t, mib, "mkswap", "-q"), mib}, partition{"", mib})
 	state := mountDisks(t, Options{}, makeDisk(t, parts...))
 	wantNames(t, filepath.Join(state, "disks"), "vda.raw", "vda")
+	if out := fstest.Run(t, "fdisk", "-l", filepath.Join(state, "disks", "vda.raw")); strings.Count(out, "/vda.raw") != 1+len(parts) {
+		t.Errorf("fdisk does not list %d partitions:\n%s", len(parts), out)
+	}
 	wantNames(t, filepath.Join(state, "disks", "vda"), "1.ext4.raw", "2.xfs.raw", "3.swap.raw", "4.unknown.raw")
 	wantNames(t, filepath.Join(state, "files"), "vda1", "vda2", "vda3", "vda4")
 	for i, name := range []string{"vda1", "vda2"} {

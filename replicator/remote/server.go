@@ -112,10 +112,10 @@ func (a *agent) methods() handler.Map {
 		methodFinish: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r finishRequest) (struct{}, error) {
 			return struct{}{}, s.Finish(ctx, r.Drop)
 		}),
-
 		methodAbandon: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) (struct{}, error) {
 			return struct{}{}, s.Abandon(ctx)
 		}),
+
 		methodOpen:     serve(a, &a.target, replicator.TargetEnd.Open),
 		methodPrepare:  serve(a, &a.target, prepareAndPush),
 		methodKnown:    serve(a, &a.target, replicator.TargetEnd.Known),

@@ -90,6 +90,8 @@ func (c *comparison) look(ctx context.Context) error {
 		return c.fail(replicator.KindOtherMachine, op, "is --source-uri right?", fmt.Errorf("domain %s there has UUID %s, the replica was made of %s", view.Name, view.UUID, from.UUID))
 	case !view.Running:
 		return c.fail(replicator.KindDomainOff, op, "start it, or wait for its next start", fmt.Errorf("the domain is %s", view.State))
+	case view.JobLost:
+		return c.fail(replicator.KindJobActive, op, "vmsync doctor says what helps", fmt.Errorf("libvirt holds the domain for a %s", view.BusyWith))
 	case view.BusyWith != "":
 		return c.fail(replicator.KindJobActive, op, "try again when it is done", fmt.Errorf("another job runs there: %s", view.BusyWith))
 	}

@@ -259,8 +259,9 @@ func (b *bench) loopMounted(tar func(string) (cost, error)) (c cost, err error) 
 const applianceKernel = `set -e; d=/var/cache/vmsync-lab/appliance
 if [ ! -e $d/ready ]; then rm -rf $d; mkdir -p $d; cd $d
 	p=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-	apt-get -qq download $p; dpkg-deb -x *.deb .; rm *.deb; depmod -b $d $(ls lib/modules); touch ready
+	apt-get -qq -o APT::Sandbox::User=root download $p; dpkg-deb -x *.deb .; rm *.deb; depmod -b $d $(ls lib/modules); touch ready
 fi
+mkdir -p /lib/modules # which supermin looks into, whatever it is told
 export SUPERMIN_KERNEL=$(ls $d/boot/vmlinuz-*) SUPERMIN_MODULES=$(ls -d $d/lib/modules/*)
 export LIBGUESTFS_BACKEND=direct LIBGUESTFS_BACKEND_SETTINGS=force_tcg; `
 
@@ -271,11 +272,12 @@ func (b *bench) guestMounted() (took time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	dir, err := os.MkdirTemp("", "vmsync-bench-*")
+	work, err := os.MkdirTemp("", "vmsync-bench-*")
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(dir)
+	defer os.RemoveAll(work)
+	dir := filepath.Join(work, "at")
 	local := func(script string, args ...string) error {
 		cmd := exec.CommandContext(b.ctx, "bash", append([]string{"-c", script, "guestmount"}, args...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -283,8 +285,12 @@ func (b *bench) guestMounted() (took time.Duration, err error) {
 		}
 		return nil
 	}
+	// libguestfs resolves the names of images, and hostb's own do not lead there from here.
+	if err := local(`mkdir "$2" && cp --sparse=always "$1"/* "$3"`, b.hostb.Path(filepath.Dir(image)), dir, work); err != nil {
+		return 0, err
+	}
 	began := time.Now()
-	if err := local(applianceKernel+`guestmount --format=qcow2 -a "$1" -m /dev/sda --ro "$2"`, b.hostb.Path(image), dir); err != nil {
+	if err := local(applianceKernel+`guestmount --format=qcow2 -a "$1" -m /dev/sda --ro "$2"`, filepath.Join(work, filepath.Base(image)), dir); err != nil {
 		return 0, err
 	}
 	b.logf("  guestmount was ready after %v", time.Since(began).Round(time.Second))

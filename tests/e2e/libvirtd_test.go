@@ -74,6 +74,7 @@ func TestLibvirtdThatHasLostABackupJob(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	admin(t, hostb, "doctor", m.Name(), "--source-uri", uriA).exits(t, 1, "libvirt knows nothing of", "restart libvirtd")
+	admin(t, hostb, "verify", m.Name(), "--against-source", "--source-uri", uriA).exits(t, 1, "libvirt knows nothing of", "vmsync doctor")
 	if got := checkpoints(t, m); !slices.Equal(got, was) {
 		t.Errorf("checkpoints %v, were %v", got, was)
 	}

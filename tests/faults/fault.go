@@ -47,7 +47,7 @@ var faults = []fault{
 	{name: "qemu-img killed", weight: 4, at: whileSettling, inject: killed(target, "qemu-img ")},
 	{name: "source's libvirtd killed", weight: 4, inject: libvirtdKilled(source)},
 	{name: "target's libvirtd killed", weight: 4, inject: libvirtdKilled(target)},
-	{name: "machine killed", weight: 3, inject: machineKilled},
+	{name: "machine killed", weight: 3, inject: machineKilled, mend: machineOff},
 	{name: "machine shut down", weight: 3, inject: machineShutDown, mend: machineOff, clean: true},
 	{name: "source crashed", weight: 3, in: func(s scenePlan) bool { return !s.smallSource }, inject: crashed(source)},
 	{name: "target crashed", weight: 4, in: func(s scenePlan) bool { return !s.smallTarget }, inject: crashed(target)},
@@ -140,7 +140,8 @@ func machineShutDown(ctx context.Context, r *round) (bool, error) {
 	return true, nil
 }
 
-// machineOff waits until the machine is off: a guest that is frozen cannot shut down.
+// machineOff waits until the machine is off: a guest that is frozen cannot shut down, and
+// libvirt notices the end of qemu some time after it.
 func machineOff(ctx context.Context, r *round) error {
 	return eventually(ctx, time.Minute, "the machine is shut off", func() (bool, error) {
 		state, err := r.machine.m.State(ctx)

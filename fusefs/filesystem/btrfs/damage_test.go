@@ -119,6 +119,25 @@ func TestDamagedMetadata(t *testing.T) {
 	check(t, i.open(t), "second", "<marker two>")
 }
 
+func TestNamesThatNoFileCanHave(t *testing.T) {
+	for _, name := range []string{"slasho", "nul@", ".n"} { // which flip makes "slash/", "nul\x00" and ".."
+		i := makeImages(t, 1, 128<<20)
+		dir, unmount := i.mount(t, "")
+		write(t, filepath.Join(dir, name), "")
+		unmount()
+		flip(t, i[0], name)
+		fsys, err := open(i.devices(t), unchecked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for entry, err := range fsys.ReadDir(fsys.Root()) {
+			if !errors.Is(err, filesystem.ErrCorrupt) {
+				t.Errorf("the name %q: %v", entry.Name, err)
+			}
+		}
+	}
+}
+
 func TestDamagedSuperblock(t *testing.T) {
 	i := marked(t, 1)
 	file, err := os.OpenFile(i[0], os.O_WRONLY, 0)

@@ -68,6 +68,9 @@ func (r *reader) ReadDir(dir filesystem.ID) iter.Seq2[filesystem.Entry, error] {
 		c, err := t.seek(key{f.inode, kindDirIndex, 0})
 		for ; err == nil && c.in(f.inode, kindDirIndex); err = c.next() {
 			e, err := parseDirEntry(c.item)
+			if err == nil {
+				err = e.checkName()
+			}
 			var id filesystem.ID
 			if err == nil {
 				id, err = r.follow(f, e)

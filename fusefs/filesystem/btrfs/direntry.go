@@ -2,6 +2,7 @@ package btrfs
 
 import (
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +42,14 @@ func parseDirEntry(b []byte) (dirEntry, error) {
 	e.name = b[dirEntryHeader : dirEntryHeader+name]
 	e.value = b[dirEntryHeader+name : e.size]
 	return e, nil
+}
+
+// checkName refuses what can be the name of an attribute, but not of a file.
+func (e dirEntry) checkName() error {
+	if name := string(e.name); name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return corrupt("the name %q", name)
+	}
+	return nil
 }
 
 func (e dirEntry) mode() uint32 {

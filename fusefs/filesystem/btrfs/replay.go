@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 
 	"golang.org/x/sys/unix"
 
@@ -46,7 +45,7 @@ func (r *reader) replayLog() error {
 			return err
 		}
 	}
-	sort.Slice(r.csums.logged, func(i, j int) bool { return r.csums.logged[i].logical < r.csums.logged[j].logical })
+	r.csums.settle()
 	return err
 }
 
@@ -178,6 +177,9 @@ func (p *replay) rest(k key, item []byte) error {
 	case kindExtentData:
 		return p.extent(k, item)
 	case kindExtentCsum:
+		if k.offset > maxAddress {
+			return corrupt("checksums of address %d", k.offset)
+		}
 		p.r.csums.logged = append(p.r.csums.logged, loggedSums{k.offset, bytes.Clone(item)})
 		return p.sub.changes.budget.take(1, len(item))
 	}

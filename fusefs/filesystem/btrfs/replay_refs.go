@@ -10,6 +10,9 @@ import (
 
 // refs makes the names of a file those that an item of the log has.
 func (p *replay) refs(k key, item []byte) error {
+	if k.kind == kindInodeRef && k.object == k.offset {
+		return nil // the name ".." of a subvolume's root, which is in no directory
+	}
 	refs, err := parseRefs(k, item)
 	if err != nil || len(refs) == 0 {
 		return err

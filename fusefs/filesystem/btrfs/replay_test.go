@@ -181,6 +181,19 @@ func TestReplaysTheLog(t *testing.T) {
 			s.write("top", 0, s.bytes(9000))
 			s.fsync("top")
 		}},
+		{name: "roots", change: func(s *session) {
+			for _, root := range []string{".", "sub"} {
+				s.write(root+"/new", 0, s.bytes(100))
+				s.must(unix.Setxattr(s.path(root), "user.root", []byte("root"), 0))
+				s.fsync(root)
+			}
+		}},
+		{name: "data shared with a subvolume", change: func(s *session) {
+			s.write("whole", 0, s.bytes(1<<20))
+			s.fsync("whole")
+			whole := "reflink " + s.path("whole")
+			fstest.Run(s, "xfs_io", "-f", "-c", whole+" 0 0 65536", "-c", whole+" 262144 131072 65536", "-c", "fsync", s.path("sub/parts"))
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			replays(t, 3, fstest.Ignore{}, test.mkfs, test.mount, test.change)

@@ -1,17 +1,42 @@
 package btrfs
 
-import "sort"
+import (
+	"cmp"
+	"slices"
+	"sort"
+)
 
 // sums finds the checksums of data: one for each sector, by its logical address.
 type sums struct {
 	tree *tree
-	// logged are those of a log, sorted by address, which go before the tree's.
+	// logged are those of all logs, which go before the tree's. They are sorted by address
+	// and do not overlap once they are settled.
 	logged []loggedSums
 }
 
 type loggedSums struct {
 	logical uint64
 	sums    []byte
+}
+
+// settle sorts what logs have brought. Where subvolumes share data, each one's log may have
+// its checksums; they are kept once.
+func (s *sums) settle() {
+	super := s.tree.r.super
+	size, sector := uint64(super.csum.size), uint64(super.sectorSize)
+	slices.SortFunc(s.logged, func(a, b loggedSums) int { return cmp.Compare(a.logical, b.logical) })
+	kept, end := s.logged[:0], uint64(0)
+	for _, run := range s.logged {
+		if run.logical < end {
+			skip := (end - run.logical + sector - 1) / sector
+			if skip >= uint64(len(run.sums))/size {
+				continue
+			}
+			run = loggedSums{run.logical + skip*sector, run.sums[skip*size:]}
+		}
+		kept, end = append(kept, run), run.logical+uint64(len(run.sums))/size*sector
+	}
+	s.logged = kept
 }
 
 // at returns the checksums of the sectors from logical on, as many as lie together;

@@ -126,6 +126,25 @@ func TestDirectoryWhoseBlocksAreACycle(t *testing.T) {
 	}
 }
 
+func TestDirectoryThatLacksItsBitmap(t *testing.T) {
+	image := small(t)
+	v := fromMemory(t, image)
+	id := find(t, v, "dir")
+	b := image[place(v, int64(reference(id).number())):]
+	for at := binary.LittleEndian.Uint16(b[20:]); ; at += binary.LittleEndian.Uint16(b[at+4:]) {
+		if binary.LittleEndian.Uint32(b[at:]) == typeBitmap {
+			b[at]++
+			break
+		}
+	}
+	var err error
+	for _, err = range fromMemory(t, image).ReadDir(id) {
+	}
+	if !errors.Is(err, filesystem.ErrCorrupt) {
+		t.Errorf("a part of the directory is missing, and the error is %v", err)
+	}
+}
+
 func TestStateOfTheLog(t *testing.T) {
 	image := small(t)
 	v := fromMemory(t, image)

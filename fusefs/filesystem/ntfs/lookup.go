@@ -104,8 +104,11 @@ func (v *volume) readDir(dir *directory, yield func(filesystem.Entry) bool) erro
 	if err := eachEntry(dir.root, list); err != nil || !more {
 		return wrapDir(dir, err)
 	}
-	if dir.blocks == nil || dir.inUse == nil {
+	if dir.blocks == nil {
 		return nil
+	}
+	if dir.inUse == nil {
+		return corrupt("directory %d does not say which of its blocks are in use", dir.number)
 	}
 	var bits [sectorSize]byte
 	for block, count := int64(0), dir.blocks.Size()/dir.blockSize; block < count; block++ {

@@ -1,6 +1,9 @@
 package ntfs
 
-import "sort"
+import (
+	"cmp"
+	"sort"
+)
 
 // mft is where the records of $MFT are.
 type mft struct {
@@ -25,15 +28,16 @@ func openMFT(v *volume) (*mft, error) {
 	}
 	m := &mft{volume: v}
 	v.mft = m
+	var damage error
 	err = first.attributes(func(a *attribute) bool {
 		if a.kind != typeData || len(a.name) > 0 || a.resident || a.lowVCN != 0 {
 			return true
 		}
 		m.size = a.size
-		m.runs, err = decodeRuns(a, v.layout.clusters)
+		m.runs, damage = decodeRuns(a, v.layout.clusters)
 		return false
 	})
-	if err != nil {
+	if err := cmp.Or(err, damage); err != nil {
 		return nil, err
 	}
 	if m.runs == nil {

@@ -46,7 +46,7 @@ func Kind(d device.Device) (string, error) {
 	if _, err := d.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("reading the first %d bytes: %w", len(head), err)
 	}
-	dev := &contents{head: head, size: d.Size()}
+	dev := &contents{head: head}
 	raid, err := endOfMember(d)
 	if err != nil {
 		return "", err
@@ -65,7 +65,6 @@ func Kind(d device.Device) (string, error) {
 // contents is a device's beginning.
 type contents struct {
 	head []byte
-	size int64
 }
 
 // at returns n bytes from off on, zeros where the device or its beginning is shorter.

@@ -1,6 +1,7 @@
 package xfs
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,7 @@ const (
 // Bits of di_flags and di_flags2.
 const (
 	flagRealtime  = 1 << 0
+	flag2Reflink  = 1 << 1
 	flag2BigTime  = 1 << 3
 	flag2NrExt64  = 1 << 4
 	inodeSizeV2   = 100
@@ -101,7 +103,7 @@ func (sb *superblock) parseInode(b []byte, number uint64) (*inode, error) {
 		return nil, corrupt("inode %d is not in use", number)
 	case int64(be.Uint64(b[56:])) < 0:
 		return nil, corrupt("size of inode %d", number)
-	case be.Uint64(b[64:]) > sb.blocks && be.Uint16(b[90:])&flagRealtime == 0:
+	case be.Uint64(b[64:]) > sb.maxBlocksOf(b):
 		return nil, corrupt("inode %d has %d blocks", number, be.Uint64(b[64:]))
 	}
 	i := &inode{number: number, realtime: be.Uint16(b[90:])&flagRealtime != 0}
@@ -132,6 +134,17 @@ func (sb *superblock) parseInode(b []byte, number uint64) (*inode, error) {
 		i.attr.Rdev = unix.Mkdev(device>>18&0x3fff, device&0x3ffff)
 	}
 	return i, nil
+}
+
+// maxBlocksOf is how many blocks the inode in b may have. Those on a realtime device are not
+// the filesystem's, and a file that shares blocks may have the same ones many times.
+func (sb *superblock) maxBlocksOf(b []byte) uint64 {
+	isFile := be.Uint16(b[2:])&unix.S_IFMT == unix.S_IFREG
+	shares := sb.v5 && isFile && be.Uint64(b[120:])&flag2Reflink != 0
+	if shares || be.Uint16(b[90:])&flagRealtime != 0 {
+		return math.MaxInt64 >> (sb.blockLog - 9)
+	}
+	return sb.blocks
 }
 
 // forks finds the two forks in the rest of the inode.

@@ -95,6 +95,9 @@ func (h *Header) Open(keys [][]byte) (device.Device, error) {
 	if h.payload.area.size < 0 {
 		return nil, fmt.Errorf("its encrypted data would begin after its end: %w", filesystem.ErrCorrupt)
 	}
+	if h.payload.area.off == 0 {
+		return nil, fmt.Errorf("a header whose data lie on another device: %w", filesystem.ErrUnsupported)
+	}
 	if len(keys) == 0 {
 		return nil, ErrLocked
 	}

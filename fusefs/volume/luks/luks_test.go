@@ -266,3 +266,20 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// Headers that lie apart from the data say so, and are not taken for the data themselves.
+func TestHeadersOfDataElsewhere(t *testing.T) {
+	for _, version := range []string{"luks1", "luks2"} {
+		header, data := filepath.Join(t.TempDir(), "header"), filepath.Join(t.TempDir(), "data")
+		fstest.Run(t, "truncate", "-s", "20M", header, data)
+		fstest.Run(t, "cryptsetup", "luksFormat", "-q", "--type", version, "--header", header, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+			data, keyFile(t, passphrase))
+		h, err := Read(fstest.Open(t, header))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Open([][]byte{[]byte(passphrase)}); !errors.Is(err, filesystem.ErrUnsupported) {
+			t.Errorf("%s: %v", version, err)
+		}
+	}
+}
