@@ -131,7 +131,7 @@ func (e *Error) Advice() string {
 	case KindPeer, KindExport, KindTarget, KindStream, KindAgentLost, KindCanceled, KindChanged, KindCheckpointInUse:
 		return "run it again; it cleans up what this one left"
 	case KindDenied:
-		return "vmsync must be root on both ends"
+		return "vmsync must be root there, or on the source the account that is set up for it (docs/SOURCE-ACCOUNT.md)"
 	}
 	return "run it again with -v to see the log of both ends"
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -15,10 +14,6 @@ import (
 	"vmsync/replicator/source/guard"
 	"vmsync/replicator/source/ours"
 )
-
-// libvirtQemuDir has a folder for each running domain, which qemu may write to under
-// any security driver and which libvirt removes when the domain stops.
-const libvirtQemuDir = "/var/lib/libvirt/qemu"
 
 // Begin implements replicator.SourceEnd.
 //
@@ -61,7 +56,7 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	if err != nil {
 		return nil, e.fail("", op, "", err)
 	}
-	backup, checkpoint := backupOf(e.drives, req, socket)
+	backup, checkpoint := backupOf(e.drives, req, socket, e.opts.Place)
 	started, err := e.start(ctx, state, req, backup, checkpoint)
 	if err != nil {
 		return nil, err
@@ -159,63 +154,6 @@ func (e *End) startGuard(ctx context.Context) error {
 		return e.fail("", op, "", err)
 	}
 	return nil
-}
-
-// exportSocket is where qemu is to listen.
-func (e *End) exportSocket(ctx context.Context) (string, error) {
-	id, err := e.dom.ID(ctx)
-	if err != nil {
-		return "", err
-	}
-	dir, err := ours.RunFolder(libvirtQemuDir, id, e.dom.Name)
-	if err == nil && dir == "" {
-		dir, err = e.makeExportFolder(ctx)
-	}
-	if err != nil {
-		return "", err
-	}
-	socket := filepath.Join(dir, ours.SocketName(e.pair))
-	if err := ours.CheckSocketPath(socket); err != nil {
-		return "", err
-	}
-	// A killed qemu leaves its socket. The lock is held and no job is active.
-	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	return socket, nil
-}
-
-// exportFolder is the one that [End.makeExportFolder] makes.
-func (e *End) exportFolder() string { return filepath.Join(e.opts.RunDir, "export", e.dom.UUID) }
-
-// makeExportFolder makes a folder that only qemu's user and root can enter, for
-// hosts whose libvirt keeps its folders elsewhere.
-func (e *End) makeExportFolder(ctx context.Context) (string, error) {
-	host, err := e.conn.Host(ctx)
-	if err != nil {
-		return "", err
-	}
-	// qemu passes through the parents, so they must be open to it; what they hold is
-	// not secret and has modes of its own.
-	if err := os.MkdirAll(e.opts.RunDir, 0o711); err != nil {
-		return "", err
-	}
-	if err := os.Chmod(e.opts.RunDir, 0o711); err != nil {
-		return "", err
-	}
-	dir := e.exportFolder()
-	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil {
-		return "", err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
-	}
-	if host.QemuUID >= 0 {
-		if err := os.Lchown(dir, host.QemuUID, host.QemuGID); err != nil {
-			return "", err
-		}
-	}
-	return dir, nil
 }
 
 // describeDisks tells what is exported. Sizes are asked for again: one may have been

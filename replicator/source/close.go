@@ -93,7 +93,7 @@ func (e *End) unpend(r *run) error {
 	if !r.described {
 		return nil
 	}
-	return ours.Unpend(e.opts.RunDir, e.dom.UUID)
+	return ours.Unpend(e.opts.Place.RunDir, e.dom.UUID)
 }
 
 // dismissGuard lets the guard go, unless something is left for it.

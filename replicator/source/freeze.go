@@ -55,7 +55,7 @@ func (e *End) freeze(ctx context.Context, state libvirt.State, mountpoints []str
 	if err := e.guard.Tell(guard.Message{Event: guard.EventFreezing, Domain: e.dom.UUID}); err != nil {
 		return no("%v", err)
 	}
-	if err := ours.MarkFrozen(e.opts.RunDir, e.dom.UUID, e.dom.Name); err != nil {
+	if err := ours.MarkFrozen(e.opts.Place.RunDir, e.dom.UUID, e.dom.Name); err != nil {
 		e.forgetFreeze(ctx)
 		return no("%v", err)
 	}
@@ -106,7 +106,7 @@ func refused(err error) bool {
 func (e *End) forgetFreeze(ctx context.Context) {
 	e.frozen = false
 	e.unboundAgent(ctx)
-	err := errors.Join(ours.Unmark(e.opts.RunDir, e.dom.UUID), e.guard.Tell(guard.Message{Event: guard.EventThawed}))
+	err := errors.Join(ours.Unmark(e.opts.Place.RunDir, e.dom.UUID), e.guard.Tell(guard.Message{Event: guard.EventThawed}))
 	if err != nil {
 		e.log.Warn("cannot take back the freeze", "domain", e.dom.Name, "error", err)
 	}
@@ -115,7 +115,7 @@ func (e *End) forgetFreeze(ctx context.Context) {
 // thaw thaws the guest, again and again until it worked or ctx ends.
 func (e *End) thaw(ctx context.Context) error {
 	for {
-		err := ours.Thaw(ctx, e.dom, e.opts.RunDir)
+		err := ours.Thaw(ctx, e.dom, e.opts.Place.RunDir)
 		if err == nil {
 			e.frozen, e.frozenFor = false, time.Since(e.frozenSince)
 			if err := e.guard.Tell(guard.Message{Event: guard.EventThawed}); err != nil {

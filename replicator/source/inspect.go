@@ -28,6 +28,11 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 	}
 	// Whatever a run needs is looked for before a guest is frozen for it.
 	var err error
+	if e.opts.Place == (ours.Place{}) {
+		if e.opts.Place, err = ours.Here(); err != nil {
+			return nil, err
+		}
+	}
 	if e.opts.DataPlane == "" {
 		if e.opts.DataPlane, err = dataplane.Program(); err != nil {
 			return nil, err
@@ -71,7 +76,7 @@ func (e *End) takeLock(ctx context.Context, dom *libvirt.Domain, readOnly bool, 
 		what = "look at " + dom.Name
 	}
 	take := func() (err error) {
-		if e.lock, err = ours.TakeLock(e.opts.RunDir, dom.UUID, what); err != nil {
+		if e.lock, err = ours.TakeLock(e.opts.Place.RunDir, dom.UUID, what); err != nil {
 			return &replicator.Error{Kind: kindOf(err), Domain: dom.Name, Op: "inspect the domain", Err: err}
 		}
 		return nil
@@ -123,7 +128,7 @@ func (e *End) look(ctx context.Context, view *replicator.SourceView) error {
 // deletePending deletes the checkpoint of a stream that a dead run did not send to
 // its end. No job is active.
 func (e *End) deletePending(ctx context.Context, view *replicator.SourceView) {
-	name, err := ours.Pending(e.opts.RunDir, e.dom.UUID)
+	name, err := ours.Pending(e.opts.Place.RunDir, e.dom.UUID)
 	if name == "" && err == nil {
 		return
 	}
@@ -131,7 +136,7 @@ func (e *End) deletePending(ctx context.Context, view *replicator.SourceView) {
 		err = e.removeCheckpoint(ctx, name)
 	}
 	if err == nil {
-		err = ours.Unpend(e.opts.RunDir, e.dom.UUID)
+		err = ours.Unpend(e.opts.Place.RunDir, e.dom.UUID)
 	}
 	if err != nil {
 		// It is in nobody's way, and the mark stays for the next try.
@@ -142,12 +147,12 @@ func (e *End) deletePending(ctx context.Context, view *replicator.SourceView) {
 }
 
 func (e *End) thawLeftFrozen(ctx context.Context, view *replicator.SourceView) error {
-	marked, err := ours.MarkedFrozen(e.opts.RunDir, e.dom.UUID)
+	marked, err := ours.MarkedFrozen(e.opts.Place.RunDir, e.dom.UUID)
 	if err != nil || !marked {
 		return err
 	}
 	e.boundAgent(ctx, ours.AgentTimeout)
-	if err := ours.Thaw(ctx, e.dom, e.opts.RunDir); err != nil {
+	if err := ours.Thaw(ctx, e.dom, e.opts.Place.RunDir); err != nil {
 		// The copy can go on without the agent's help; the mark stays for the next try.
 		view.Warnings = append(view.Warnings, fmt.Sprintf("a dead sync may have left the guest frozen, and it cannot be thawed: %v", err))
 		return ctx.Err()
@@ -256,7 +261,7 @@ func (e *End) removeLeftFiles(view *replicator.SourceView) error {
 		if drive.Path == "" || ignored(drive) {
 			continue
 		}
-		removed, err := ours.RemoveScratch(drive.Path, drive.Type == "block")
+		removed, err := ours.RemoveScratch(e.image(drive))
 		for _, path := range removed {
 			view.Cleaned = append(view.Cleaned, "removed the scratch file "+path+" of a dead sync")
 		}
@@ -264,12 +269,14 @@ func (e *End) removeLeftFiles(view *replicator.SourceView) error {
 			return err
 		}
 	}
-	removed, err := ours.RemoveSockets(libvirtQemuDir, e.dom.Name)
-	for _, path := range removed {
-		view.Cleaned = append(view.Cleaned, "removed the socket "+path+" of a dead sync")
-	}
-	if err != nil {
-		return err
+	if !e.opts.Place.Account {
+		removed, err := ours.RemoveSockets(libvirtQemuDir, e.dom.Name)
+		for _, path := range removed {
+			view.Cleaned = append(view.Cleaned, "removed the socket "+path+" of a dead sync")
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return errors.Join(os.RemoveAll(e.exportFolder()), os.RemoveAll(e.runFolder()), os.RemoveAll(e.hashFolder()))
 }

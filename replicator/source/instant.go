@@ -52,7 +52,7 @@ func (e *End) beginFrozen(ctx context.Context, state libvirt.State, r *run, req 
 	hitBegin()
 	// Who thaws removes the mark, be it the guard of a process that was stopped for
 	// long.
-	still, markErr := ours.MarkedFrozen(e.opts.RunDir, e.dom.UUID)
+	still, markErr := ours.MarkedFrozen(e.opts.Place.RunDir, e.dom.UUID)
 	if err := e.thawAtOnce(ctx); err != nil {
 		return nil, errors.Join(err, beginErr)
 	}
@@ -125,7 +125,7 @@ func (e *End) beginBackup(ctx context.Context, r *run, backupXML, checkpointXML 
 		return e.fail("", op, "", err)
 	}
 	if r.described {
-		if err := ours.Pend(e.opts.RunDir, e.dom.UUID, r.checkpoint); err != nil {
+		if err := ours.Pend(e.opts.Place.RunDir, e.dom.UUID, r.checkpoint); err != nil {
 			e.run = nil
 			return e.fail("", op, "", err)
 		}

@@ -65,7 +65,7 @@ func (e *End) lookAtJobs(ctx context.Context, state libvirt.State, view *replica
 
 // lookForLeftovers names what dead runs have left in files.
 func (e *End) lookForLeftovers(view *replicator.SourceView) error {
-	frozen, err := ours.MarkedFrozen(e.opts.RunDir, e.dom.UUID)
+	frozen, err := ours.MarkedFrozen(e.opts.Place.RunDir, e.dom.UUID)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (e *End) lookForLeftovers(view *replicator.SourceView) error {
 		if drive.Path == "" || ignored(drive) {
 			continue
 		}
-		files, err := ours.FindScratch(drive.Path, drive.Type == "block")
+		files, err := ours.FindScratch(e.image(drive))
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (e *End) lookForLeftovers(view *replicator.SourceView) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	name, err := ours.ReadPending(e.opts.RunDir, e.dom.UUID)
+	name, err := ours.ReadPending(e.opts.Place.RunDir, e.dom.UUID)
 	if err != nil {
 		return err
 	}

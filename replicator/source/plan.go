@@ -85,7 +85,7 @@ func checkPlaces(drives []domainxml.Disk, req replicator.BeginRequest, then map[
 
 // backupOf makes what libvirt gets. Every disk of the domain is named, with those
 // that are not in the run left out, because libvirt's default is to include them.
-func backupOf(drives []domainxml.Disk, req replicator.BeginRequest, socket string) (libvirt.Backup, libvirt.Checkpoint) {
+func backupOf(drives []domainxml.Disk, req replicator.BeginRequest, socket string, place ours.Place) (libvirt.Backup, libvirt.Checkpoint) {
 	wanted := make(map[string]replicator.BeginDisk, len(req.Disks))
 	for _, d := range req.Disks {
 		wanted[d.Name] = d
@@ -100,7 +100,7 @@ func backupOf(drives []domainxml.Disk, req replicator.BeginRequest, socket strin
 			continue
 		}
 		disk := libvirt.BackupDisk{Name: drive.Name, Incremental: d.Parent, Export: drive.Name,
-			Scratch: ours.ScratchFile(drive.Path, drive.Type == "block", req.Checkpoint)}
+			Scratch: ours.ScratchFile(imageOf(drive, place), req.Checkpoint)}
 		if d.Parent != "" {
 			disk.Bitmap = "backup-" + drive.Name
 		}

@@ -14,6 +14,7 @@ import (
 	"vmsync/internal/pin"
 	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
+	"vmsync/replicator/source/ours"
 )
 
 const pair = "0a1b2c3d"
@@ -41,7 +42,7 @@ func mixed() replicator.BeginRequest {
 }
 
 func TestOneBackupMixesFullAndIncrementalDisks(t *testing.T) {
-	backup, checkpoint := backupOf(inspected().drives, mixed(), "/s.sock")
+	backup, checkpoint := backupOf(inspected().drives, mixed(), "/s.sock", ours.Place{})
 	wantBackup := libvirt.Backup{Socket: "/s.sock", Disks: []libvirt.BackupDisk{
 		{Name: "vda", Incremental: name(1), Scratch: "/img/a.qcow2." + name(2) + ".scratch", Export: "vda", Bitmap: "backup-vda"},
 		{Name: "vdb", Scratch: "/var/lib/libvirt/images/vmsync-dev-dev-vg-b." + name(2) + ".scratch", Export: "vdb"},
@@ -129,7 +130,7 @@ func TestImageOfAnotherDiskIsNoticed(t *testing.T) {
 }
 
 func TestJobOtherThanAskedForIsNoticed(t *testing.T) {
-	asked, _ := backupOf(inspected().drives, mixed(), "/s.sock")
+	asked, _ := backupOf(inspected().drives, mixed(), "/s.sock", ours.Place{})
 	same := func() *libvirt.Backup {
 		b := asked
 		b.Disks = append([]libvirt.BackupDisk(nil), asked.Disks...)

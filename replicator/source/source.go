@@ -24,7 +24,7 @@ import (
 
 // Options of New. The zero value is what an agent uses.
 type Options struct {
-	RunDir string // ours.RunDir if empty
+	Place ours.Place // ours.Here if empty
 	// Guard is the command that runs guard.Main; this program's "guard" if empty.
 	Guard []string
 	// DataPlane is the path of vmsync-nbd; searched for if empty.
@@ -83,9 +83,6 @@ var _ replicator.SourceEnd = (*End)(nil)
 
 // New makes an end. It does nothing yet; Close must be called in any case.
 func New(opts Options) *End {
-	if opts.RunDir == "" {
-		opts.RunDir = ours.RunDir
-	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -94,7 +91,7 @@ func New(opts Options) *End {
 
 // runFolder is where the stream's socket lives. The lock allows one run for each
 // domain.
-func (e *End) runFolder() string { return filepath.Join(e.opts.RunDir, "source", e.dom.UUID) }
+func (e *End) runFolder() string { return filepath.Join(e.opts.Place.RunDir, "source", e.dom.UUID) }
 
 // hasCheckpoint says whether a checkpoint seen by Inspect tracks a disk.
 func (e *End) hasCheckpoint(name, disk string) bool {

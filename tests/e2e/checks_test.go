@@ -206,7 +206,8 @@ func litter(t *testing.T, m *lab.Machine) []string {
 	for _, h := range []*lab.Host{hosta, hostb} {
 		for _, pattern := range []string{"/run/vmsync/source/*", "/run/vmsync/target/*", "/run/vmsync/frozen/*", "/run/vmsync/pending/*", "/run/vmsync/export/*",
 			"/var/tmp/vmsync-export-*",
-			"/var/lib/libvirt/qemu/domain-*/vmsync*", lab.ImageDir + "/*.scratch"} {
+			"/var/lib/libvirt/qemu/domain-*/vmsync*", lab.ImageDir + "/*.scratch",
+			accountRun + "/source/*", accountRun + "/frozen/*", accountRun + "/pending/*", accountRun + "/export/*", accountState + "/scratch/*"} {
 			names, err := filepath.Glob(h.Path(pattern))
 			if err != nil {
 				t.Fatal(err)

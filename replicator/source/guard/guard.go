@@ -68,7 +68,7 @@ const (
 
 // Options of Main. The zero value is what the command uses.
 type Options struct {
-	RunDir string       // ours.RunDir if empty
+	RunDir string       // that of ours.Here if empty
 	Log    *slog.Logger // to the system's log if nil
 }
 
@@ -93,7 +93,11 @@ type guard struct {
 func Main(ctx context.Context, stdin io.Reader, stdout io.Writer, opts Options) error {
 	g := &guard{runDir: opts.RunDir, log: opts.Log}
 	if g.runDir == "" {
-		g.runDir = ours.RunDir
+		place, err := ours.Here()
+		if err != nil {
+			return err
+		}
+		g.runDir = place.RunDir
 	}
 	if g.log == nil {
 		log, closeLog := systemLog()

@@ -129,8 +129,8 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // RemoveScratch removes the scratch files that dead runs left for an image and
 // returns their paths. Call it only with the lock held and no job active.
-func RemoveScratch(image string, block bool) ([]string, error) {
-	found, err := FindScratch(image, block)
+func RemoveScratch(image Image) ([]string, error) {
+	found, err := FindScratch(image)
 	if err != nil {
 		return nil, err
 	}
@@ -144,9 +144,8 @@ func RemoveScratch(image string, block bool) ([]string, error) {
 
 // FindScratch returns the paths of the scratch files that there are for an image, of
 // whichever run.
-func FindScratch(image string, block bool) ([]string, error) {
-	stem := scratchStem(image, block)
-	dir := filepath.Dir(stem)
+func FindScratch(image Image) ([]string, error) {
+	dir := filepath.Dir(image.scratchStem())
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -160,7 +159,7 @@ func FindScratch(image string, block bool) ([]string, error) {
 		checkpoint, ok := scratchCheckpoint(path)
 		// The whole name must be one that ScratchFile makes for this image: vda's must
 		// not match vdaa's.
-		if !ok || path != ScratchFile(image, block, checkpoint) || !entry.Type().IsRegular() {
+		if !ok || path != ScratchFile(image, checkpoint) || !entry.Type().IsRegular() {
 			continue
 		}
 		found = append(found, path)

@@ -8,6 +8,8 @@
 package ours
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -15,9 +17,6 @@ import (
 	"vmsync/internal/libvirt"
 	"vmsync/replicator"
 )
-
-// RunDir is the folder of everything that need not survive a boot.
-const RunDir = "/run/vmsync"
 
 const (
 	socketPrefix  = "vmsync-"
@@ -41,18 +40,30 @@ func isSocket(path string) bool {
 	return ok && replicator.ValidPair(pair)
 }
 
-// ScratchFile is the path of a disk's scratch file: beside its image, where there is
-// room for disks and qemu may write, or in libvirt's folder of images for a block
-// device.
-func ScratchFile(image string, block bool, checkpoint string) string {
-	return scratchStem(image, block) + "." + checkpoint + scratchSuffix
+// Image is a disk's image, as far as its scratch file's place depends on it.
+type Image struct {
+	Path  string
+	Block bool // a device
+	// Scratch is the folder of scratch files; empty is beside the image, where there is
+	// room for disks and qemu may write, or libvirt's folder of images for a block device.
+	Scratch string
 }
 
-func scratchStem(image string, block bool) string {
-	if block {
-		return filepath.Join(blockScratchDir, "vmsync-dev"+strings.ReplaceAll(image, "/", "-"))
+// ScratchFile is the path of a disk's scratch file.
+func ScratchFile(image Image, checkpoint string) string {
+	return image.scratchStem() + "." + checkpoint + scratchSuffix
+}
+
+func (i Image) scratchStem() string {
+	switch {
+	case i.Scratch != "":
+		// Paths may be longer than names may be.
+		sum := sha256.Sum256([]byte(i.Path))
+		return filepath.Join(i.Scratch, "vmsync-"+hex.EncodeToString(sum[:16]))
+	case i.Block:
+		return filepath.Join(blockScratchDir, "vmsync-dev"+strings.ReplaceAll(i.Path, "/", "-"))
 	}
-	return image
+	return i.Path
 }
 
 // scratchCheckpoint returns the checkpoint in a scratch file's name.

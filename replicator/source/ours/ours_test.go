@@ -16,7 +16,7 @@ import (
 func TestOnlyJobsOfOurNamesAreOurs(t *testing.T) {
 	ours := func() *libvirt.Backup {
 		return &libvirt.Backup{Socket: "/var/lib/libvirt/qemu/domain-1-x/" + SocketName("0a1b2c3d"), Disks: []libvirt.BackupDisk{
-			{Name: "vda", Scratch: ScratchFile("/img/a.qcow2", false, "vmsync-0a1b2c3d-7")}, {Name: "sda", Excluded: true}}}
+			{Name: "vda", Scratch: ScratchFile(Image{Path: "/img/a.qcow2"}, "vmsync-0a1b2c3d-7")}, {Name: "sda", Excluded: true}}}
 	}
 	if b := ours(); !IsJob(b) || !IsJobOf(b, "vmsync-0a1b2c3d-7") {
 		t.Error("our job is not ours")
@@ -62,7 +62,7 @@ func TestOnlyOwnScratchFilesOfTheImageAreRemoved(t *testing.T) {
 	if err := os.Symlink(image, filepath.Join(dir, link)); err != nil {
 		t.Fatal(err)
 	}
-	removed, err := RemoveScratch(image, false)
+	removed, err := RemoveScratch(Image{Path: image})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestOnlyOwnScratchFilesOfTheImageAreRemoved(t *testing.T) {
 	if diff := cmp.Diff(keep, left); diff != "" {
 		t.Error(diff)
 	}
-	if removed, err := RemoveScratch(filepath.Join(dir, "gone", "b.qcow2"), false); err != nil || removed != nil {
+	if removed, err := RemoveScratch(Image{Path: filepath.Join(dir, "gone", "b.qcow2")}); err != nil || removed != nil {
 		t.Errorf("a missing folder: %v, %v", removed, err)
 	}
 }
