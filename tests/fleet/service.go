@@ -16,7 +16,7 @@ import (
 
 const (
 	storeDir   = "/srv/replicas"
-	storeSize  = 3 << 30
+	storeSize  = 1 << 30
 	configFile = "/etc/vmsync/vmsync.yaml"
 )
 

@@ -88,6 +88,10 @@ func (h *Host) SmallFS(ctx context.Context, dir string, size int64) error {
 // fillName is the file that takes the space in a filled file system.
 const fillName = ".lab-fill"
 
+// fillStep is how much is allocated at a time: the kernel begins a step anew when a signal
+// interrupts it, and one that takes long would never end.
+const fillStep = 64 << 20
+
 // Fill takes all free space but leave bytes of the file system of dir, which
 // must be a [Host.SmallFS]: anything else shares its space with the machine.
 // Filling again changes how much is left.
@@ -108,18 +112,23 @@ func (h *Host) Fill(dir string, leave int64) error {
 		return err
 	}
 	defer f.Close()
-	for range 100 {
+	for at, tries := int64(0), 0; tries < 100; {
 		if err = unix.Statfs(p, &st); err != nil {
 			break
 		}
-		take := int64(st.Bavail)*st.Bsize - leave
+		take := min(int64(st.Bavail)*st.Bsize-leave, fillStep)
 		if take <= 0 {
 			return nil
 		}
 		// Others write meanwhile: what was free is not any more.
-		if err = unix.Fallocate(int(f.Fd()), 0, 0, take); !errors.Is(err, unix.ENOSPC) {
-			break
+		switch err = unix.Fallocate(int(f.Fd()), 0, at, take); {
+		case err == nil:
+			at += take
+			continue
+		case !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("fill %s in host %s: %w", dir, h.name, err)
 		}
+		tries++
 	}
 	if err != nil {
 		return fmt.Errorf("fill %s in host %s: %w", dir, h.name, err)
