@@ -52,13 +52,14 @@ func (s *Service) start(m *machine, now time.Time) {
 	id := newID()
 	log := s.log.With("DOMAIN", m.policy.Domain, "SOURCE", m.policy.Source, "RUN", id)
 	r := &run{job: job, replica: m.replica(), feed: newFeed(log, followers),
-		record: history.Run{ID: id, Machine: m.key, Source: m.policy.Source, Domain: m.policy.Domain, Trigger: trigger, Began: now, Outcome: history.Running}}
+		record: history.Run{ID: id, Machine: m.key, Source: m.policy.Source, Domain: m.policy.Domain, Trigger: trigger, Began: now,
+			Waited: m.waited(now).Seconds(), Outcome: history.Running}}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	log.Info("sync begins", "trigger", trigger)
 	if err := s.hist.Begin(r.record); err != nil {
 		log.Warn("cannot keep the run in the history", "error", err)
 	}
-	m.run, m.hasten = r, false
+	m.run, m.hasten, m.queued = r, false, time.Time{}
 	s.running[m.key], s.writing[r.replica] = r, true
 	s.tasks.Go(func() {
 		r.feed.Emit(event.Run{ID: id, Domain: r.record.Domain, Source: r.record.Source})
@@ -82,6 +83,7 @@ func (s *Service) ended(r *run, synced replicator.Synced, err error) {
 		m.run, m.last = nil, &r.record
 		m.record = m.record.After(&r.record)
 	}
+	s.opts.Ended(&r.record)
 	r.tell(synced)
 }
 
