@@ -203,7 +203,11 @@ func refused(t *testing.T, err error, kind string) {
 func TestRequestsThatMakeNoSense(t *testing.T) {
 	e := ends{make(chan struct{})}
 	close(e.hold)
-	_, _, socket := serve(t, e)
+	c, _, socket := serve(t, e)
+	wait(t, "the machines are known", func() bool {
+		st, err := c.Status(t.Context())
+		return err == nil && len(st.Machines) == 3
+	})
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
