@@ -35,7 +35,7 @@ var (
 	upDesc    = desc("vmsync_source_up", "1 if the source answers, 0 if it does not.", "source")
 	seenDesc  = desc("vmsync_source_listed_timestamp_seconds", "When the source's machines were last listed.", "source")
 	sizeDesc  = desc("vmsync_store_filesystem_size_bytes", "Size of the file system that a store is on. Only where it is on the service's host.", "store")
-	availDesc = desc("vmsync_store_filesystem_avail_bytes", "Bytes of it that are free for the service. Only where it is on the service's host.", "store")
+	availDesc = desc("vmsync_store_filesystem_avail_bytes", "Bytes that are free for the service in the file system that a store is on. Only where it is on the service's host.", "store")
 	buildDesc = desc("vmsync_build_info", "1, with the version of the program that serves.", "version")
 )
 
