@@ -87,8 +87,10 @@ func samePort(a, b string) bool {
 // refused says what to do about an address that cannot be listened on.
 func refused(address string, err error) error {
 	what := "correct metrics: listen in the configuration"
-	if errors.Is(err, syscall.EADDRINUSE) {
-		_, port, _ := net.SplitHostPort(address)
+	switch _, port, _ := net.SplitHostPort(address); {
+	case errors.Is(err, syscall.EACCES):
+		what = "the service may not have ports below 1024: choose another one under metrics in the configuration"
+	case errors.Is(err, syscall.EADDRINUSE):
 		what = fmt.Sprintf("see who has it with: ss -ltnp 'sport = :%s'; end that, or choose another port under metrics in the configuration", port)
 	}
 	return fmt.Errorf("metrics: %w: %s", err, what)

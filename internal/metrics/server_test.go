@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -108,6 +109,9 @@ func TestPortThatIsTakenIsSaidAndNothingChanges(t *testing.T) {
 		if before != "" {
 			serves(t, before)
 		}
+	}
+	if err := refused("127.0.0.1:80", &net.OpError{Op: "listen", Net: "tcp", Err: syscall.EACCES}); !strings.Contains(err.Error(), "below 1024") {
+		t.Errorf("%v", err)
 	}
 	if err := s.Listen("no-such-host.invalid:9108"); err == nil || !strings.Contains(err.Error(), "metrics: listen in the configuration") {
 		t.Errorf("%v", err)
