@@ -14,11 +14,12 @@ GO_NEEDED := $(shell sed -n 's/^go //p' go.mod)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 # What building needs, what the programs need on a host, what the lab adds, what makes the
-# filesystems that tests read, and what benchmarks compare with.
+# filesystems that tests read, what checks the metrics, and what benchmarks compare with.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libvirt-dev libnbd-dev dpkg-dev ca-certificates
 RUN_PACKAGES   := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils qemu-block-extra libnbd0 openssh-client fuse3
 LAB_PACKAGES   := libnbd-bin python3-libnbd ovmf swtpm swtpm-tools openssl systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps
 FILE_PACKAGES  := xfsprogs btrfs-progs dosfstools exfatprogs mtools ntfs-3g lvm2 mdadm cryptsetup-bin fdisk gdisk rsync attr acl
+METRICS_PACKAGES := prometheus
 BENCH_PACKAGES := libguestfs-tools
 
 LDFLAGS := -X main.version=$(VERSION)
@@ -106,7 +107,7 @@ setup-build: go-version
 	@third_party/fetch-libnbd-binding $(CURDIR)/third_party/libnbd
 
 setup-lab: setup-build
-	@$(call packages,$(RUN_PACKAGES) $(LAB_PACKAGES) $(FILE_PACKAGES))
+	@$(call packages,$(RUN_PACKAGES) $(LAB_PACKAGES) $(FILE_PACKAGES) $(METRICS_PACKAGES))
 
 # Install the packages that are missing. While that lasts a policy keeps their
 # services from starting on this machine: only the lab's hosts run them.

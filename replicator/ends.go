@@ -92,7 +92,8 @@ type SourceDomain struct {
 
 // InspectRequest asks for the source's view of a domain.
 type InspectRequest struct {
-	Domain string `json:"domain"` // name or UUID
+	Domain string `json:"domain"`        // name or UUID
+	Run    string `json:"run,omitempty"` // the run's id, for the log; may be empty
 	// ReadOnly asks for a look that changes nothing and waits for nobody: leftovers are
 	// named, not ended, and a lock that is held is no error. Only Close may follow.
 	ReadOnly bool `json:"read_only,omitempty"`
@@ -284,6 +285,7 @@ type StreamResult struct {
 type OpenRequest struct {
 	Store        string `json:"store"`         // absolute path
 	TargetDomain string `json:"target_domain"` // name of the replica and of its folder
+	Run          string `json:"run,omitempty"` // as in InspectRequest
 	// ReadOnly asks for a look that changes nothing and waits for nobody: what a run would
 	// refuse is told (TargetView.Look), not refused. Only Close may follow.
 	ReadOnly bool `json:"read_only,omitempty"`

@@ -15,6 +15,7 @@ import (
 
 // Request says what to replicate.
 type Request struct {
+	Run          string // id, for logs and for who reads Synced; may be empty
 	Domain       string // name or UUID on the source
 	SourceHost   string // as the user named it, for people
 	TargetHost   string // as the user named it, for people
@@ -107,14 +108,14 @@ func Phase(out event.Sink, phase event.Phase, do func() error) error {
 
 // look inspects both ends and makes the plan.
 func (r *run) look(ctx context.Context) (err error) {
-	if r.source, err = r.src.Inspect(ctx, InspectRequest{Domain: r.req.Domain}); err != nil {
+	if r.source, err = r.src.Inspect(ctx, InspectRequest{Domain: r.req.Domain, Run: r.req.Run}); err != nil {
 		return err
 	}
 	tellCleaned(r.out, "source", r.source.Cleaned)
 	if r.req.TargetDomain == "" {
 		r.req.TargetDomain = r.source.Name
 	}
-	if r.target, err = r.dst.Open(ctx, OpenRequest{Store: r.req.Store, TargetDomain: r.req.TargetDomain}); err != nil {
+	if r.target, err = r.dst.Open(ctx, OpenRequest{Store: r.req.Store, TargetDomain: r.req.TargetDomain, Run: r.req.Run}); err != nil {
 		return err
 	}
 	tellCleaned(r.out, "target", r.target.Cleaned)
@@ -342,7 +343,7 @@ func (r *run) commitRequest() CommitRequest {
 
 func (r *run) summary(c *Committed) *event.Summary {
 	transport, notDirect := r.way()
-	s := &event.Summary{Domain: r.source.Name, State: c.State, Kind: r.plan.Kind(),
+	s := &event.Summary{Run: r.req.Run, Domain: r.source.Name, State: c.State, Kind: r.plan.Kind(),
 		Consistency: string(r.begun.Consistency), Transport: transport, NotDirect: notDirect,
 		Traffic: traffic(r.sent.Traffic), Transfer: r.moved, Frozen: r.begun.Frozen}
 	sumUp(s, r.plan, r.sent)

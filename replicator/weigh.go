@@ -21,7 +21,7 @@ func (r *run) weigh(ctx context.Context) error {
 		return nil
 	}
 	if n, known := r.plan.changed(changed); known && tooLittle(n, r.req.MinChanged) {
-		r.skipped = &event.Skipped{Domain: r.source.Name, ChangedBytes: n, MinChanged: r.req.MinChanged}
+		r.skipped = &event.Skipped{Run: r.req.Run, Domain: r.source.Name, ChangedBytes: n, MinChanged: r.req.MinChanged}
 	}
 	return nil
 }

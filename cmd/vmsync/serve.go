@@ -12,10 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmsync/internal/api"
 	"vmsync/internal/config"
 	"vmsync/internal/daemon"
 	"vmsync/internal/history"
 	"vmsync/internal/journal"
+	"vmsync/internal/metrics"
 	"vmsync/internal/service"
 	"vmsync/internal/service/front"
 )
@@ -85,14 +87,22 @@ func (f *serveFlags) run(ctx context.Context) (err error) {
 	if f.verbose {
 		hosts.Log = os.Stderr
 	}
-	s := service.New(service.Options{Config: c, History: past, Ends: hosts, Path: f.config, Version: version, Log: log, Grace: f.grace,
+	var s *service.Service
+	figures := metrics.New(func(ctx context.Context) (*api.Status, bool, error) { return s.Standing(ctx) })
+	exporter := metrics.NewServer(figures, log)
+	s = service.New(service.Options{Config: c, History: past, Ends: hosts, Path: f.config, Version: version, Log: log, Grace: f.grace,
 		Load:  func() (*config.Config, error) { return config.Load(f.config) },
+		Ended: figures.Ended, Listen: exporter.Listen,
 		Tell:  func(line string) { notify(daemon.Status(line)) },
 		Alive: func() { notify(daemon.Alive) }, AliveEvery: every})
 	listener, access, err := front.Listen(c.API.Socket, c.API.Group)
 	if err != nil {
 		return err
 	}
+	if err := exporter.Listen(c.Metrics.Listen); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer exporter.Close()
 	log.Info("serving", "version", version, "config", f.config, "socket", c.API.Socket)
 	err = serveUntil(ctx, s, hangup, notify, func(ctx context.Context) error {
 		return front.Serve(ctx, listener, access, &front.Handler{Service: s, Log: log})

@@ -13,6 +13,7 @@ import (
 	"vmsync/internal/api"
 	"vmsync/internal/event"
 	"vmsync/internal/hosturi"
+	"vmsync/internal/runid"
 	"vmsync/internal/ssh"
 	"vmsync/internal/transport"
 	"vmsync/internal/ui"
@@ -137,6 +138,10 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 	if f.estimate {
 		return f.tellEstimate(ctx, sourceAt, targetAt, out, log)
 	}
+	f.req.Run = runid.New()
+	if f.output.json || f.output.verbose {
+		out.Emit(event.Run{ID: f.req.Run, Domain: f.req.Domain, Source: sourceAt.Name})
+	}
 	synced, err := f.replicate(ctx, sourceAt, targetAt, out, log)
 	if synced.Summary != nil {
 		out.Emit(*synced.Summary)
@@ -145,7 +150,9 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 		out.Emit(*synced.Skipped)
 	}
 	if err != nil {
-		out.Emit(errorEvent(err, f.req.Domain))
+		e := errorEvent(err, f.req.Domain)
+		e.Run = f.req.Run
+		out.Emit(e)
 		err = shownError{err}
 	}
 	return errors.Join(err, out.Close())

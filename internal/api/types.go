@@ -66,9 +66,13 @@ type Machine struct {
 	// Age is how long ago that is. Without a replica neither is there.
 	Fresh time.Time `json:"fresh,omitzero"`
 	Age   *float64  `json:"age_seconds,omitempty"`
+	// Tried is when the last run began that did not fail.
+	Tried time.Time `json:"tried,omitzero"`
 	RPO   float64   `json:"rpo_seconds"` // how old it may get
 	// Next is when the next run is due; not there for one that is under way or never comes.
-	Next     time.Time      `json:"next,omitzero"`
+	Next time.Time `json:"next,omitzero"`
+	// Waiting is for how long a run that is due has been waiting for its turn.
+	Waiting  float64        `json:"waiting_seconds,omitempty"`
 	Paused   *history.Pause `json:"paused,omitempty"`
 	Failures int            `json:"failures,omitempty"` // runs that failed since the last good one
 	// Error is what is wrong now: why the last run failed, or its source does not answer.

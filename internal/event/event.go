@@ -36,12 +36,12 @@ const (
 	PhaseKeep    Phase = "keep"    // copy what was written to an export
 )
 
-// Run says under which id a run of the service is known: in its log, its history and its
-// API. It comes first.
+// Run says under which id a sync is known: in the logs of the agents on both hosts, and, of
+// one that the service runs, in its log, its history, its API and its metrics. It comes first.
 type Run struct {
 	ID     string // 12 hex digits
 	Domain string
-	Source string // as the service's configuration names it
+	Source string // as the service's configuration names it; else its host
 }
 
 // PhaseStarted says that a phase has begun.
@@ -126,6 +126,7 @@ const (
 
 // Summary ends a run that succeeded.
 type Summary struct {
+	Run    string // its id, if it has one
 	Domain string
 	State  string // name of the new state; empty when a stream was only sent
 	// Checkpoint is the state's name on the source; set when a stream was sent to
@@ -163,6 +164,7 @@ type DiskSummary struct {
 
 // Skipped ends a run that found too little changed for a new state, and began nothing.
 type Skipped struct {
+	Run          string // its id, if it has one
 	Domain       string
 	ChangedBytes int64 // since the head; at most: whole pieces of the dirty bitmap count
 	MinChanged   int64 // that were asked for; 0 where any would have done
@@ -190,6 +192,7 @@ type DiskEstimate struct {
 
 // Error ends a run that failed.
 type Error struct {
+	Run     string // its id, if it has one
 	Kind    string // stable, for programs; see the Kind constants of package replicator
 	Message string
 	Domain  string // may be empty

@@ -26,6 +26,7 @@ type Run struct {
 
 	Began   time.Time `json:"began"`
 	Ended   time.Time `json:"ended,omitzero"`
+	Waited  float64   `json:"waited_seconds,omitempty"` // for its turn, before it began
 	Outcome Outcome   `json:"outcome"`
 
 	// Of a run that succeeded.

@@ -24,6 +24,18 @@ func Logger(level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
+// Host logs to this host's journal as the program of a name (journalctl -t NAME), whatever
+// stderr is connected to; nil where there is no journal.
+func Host(program string) slog.Handler {
+	if !journal.Enabled() {
+		return nil
+	}
+	return &Handler{level: slog.LevelInfo, send: func(message string, p journal.Priority, fields map[string]string) error {
+		fields["SYSLOG_IDENTIFIER"] = program
+		return journal.Send(message, p, fields)
+	}}
+}
+
 // Handler implements [slog.Handler].
 type Handler struct {
 	level  slog.Leveler

@@ -31,6 +31,9 @@ type world struct {
 	now     map[string]int // syncs under way, by domain
 	most    int            // syncs under way at once
 	twice   bool           // a domain was synced twice at once
+
+	ended  func(*history.Run) // is told of each run, if set
+	listen func(string) error // is asked about a changed address of metrics, if set
 }
 
 // ran is a sync that began.
@@ -162,7 +165,7 @@ func serveAt(t *testing.T, w *world, text, path string) *running {
 		t.Fatal(err)
 	}
 	r := &running{t: t, world: w, ended: make(chan error, 1), log: &bytes.Buffer{}, text: text}
-	r.Service = New(Options{Config: parse(t, text), History: h, Ends: w, Grace: 30 * time.Second,
+	r.Service = New(Options{Config: parse(t, text), History: h, Ends: w, Grace: 30 * time.Second, Ended: w.ended, Listen: w.listen,
 		Log:  slog.New(slog.NewTextHandler(r.log, nil)),
 		Load: func() (*config.Config, error) { return config.Parse("test.yaml", []byte(r.text)) }})
 	ctx, stop := context.WithCancel(t.Context())

@@ -94,9 +94,15 @@ func (s *Service) step(now time.Time) (wake time.Time) {
 				wake = t
 			}
 		}
-		if job, ready := s.ready(m, &v, now); ready {
-			due, whose = append(due, job), append(whose, m)
+		job, ready := s.ready(m, &v, now)
+		if !ready {
+			m.queued = time.Time{}
+			continue
 		}
+		if m.queued.IsZero() {
+			m.queued = now
+		}
+		due, whose = append(due, job), append(whose, m)
 	}
 	for _, i := range schedule.Pick(due, s.load(), s.limits()) {
 		s.start(whose[i], now)

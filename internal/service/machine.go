@@ -20,6 +20,7 @@ type machine struct {
 	hasten bool            // what the next run waits for is over
 	health api.Health      // as it was last told; empty before
 	since  time.Time       // from when on it was looked after
+	queued time.Time       // since when a run is due that nothing but its turn keeps waiting; zero if none is
 }
 
 // request is a run that somebody asked for.
@@ -40,6 +41,14 @@ func (m *machine) began() time.Time {
 		return time.Time{}
 	}
 	return m.run.record.Began
+}
+
+// waited is how long a run that is due has been waiting for its turn.
+func (m *machine) waited(now time.Time) time.Duration {
+	if m.queued.IsZero() {
+		return 0
+	}
+	return max(now.Sub(m.queued), 0)
 }
 
 // takeWanted takes those requests off the list that the same run can answer: the first,

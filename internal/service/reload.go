@@ -14,6 +14,9 @@ func (s *Service) Reload(ctx context.Context) error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
 	c, err := s.opts.Load()
+	if err == nil {
+		err = s.opts.Listen(c.Metrics.Listen)
+	}
 	if err != nil {
 		s.log.Error("the new configuration is refused, the old one stays: " + err.Error())
 		return &api.Error{Kind: api.KindBadConfig, Message: err.Error(), Hint: "the service goes on as before; correct the file, and reload again"}
@@ -26,11 +29,11 @@ func (s *Service) Reload(ctx context.Context) error {
 
 // adopt goes on with a configuration.
 func (s *Service) adopt(c *config.Config) {
-	if s.cfg != nil && (c.API != s.cfg.API || c.History != s.cfg.History || c.Metrics != s.cfg.Metrics) {
-		s.log.Warn("what the configuration says of api, metrics and history holds from the next start on")
+	if s.cfg != nil && (c.API != s.cfg.API || c.History != s.cfg.History) {
+		s.log.Warn("what the configuration says of api and history holds from the next start on")
 	}
-	if len(c.Notifications) > 0 || c.Metrics.Listen != "" {
-		s.log.Warn("notifications and metrics of the configuration are not carried out by this release")
+	if len(c.Notifications) > 0 {
+		s.log.Warn("notifications of the configuration are not carried out by this release")
 	}
 	s.cfg = c
 	for name, src := range s.sources {

@@ -2,13 +2,12 @@ package service
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"time"
 
 	"vmsync/internal/api"
 	"vmsync/internal/event"
 	"vmsync/internal/history"
+	"vmsync/internal/runid"
 	"vmsync/replicator"
 )
 
@@ -29,13 +28,6 @@ type run struct {
 	ctx     context.Context
 }
 
-// newID makes a run's id: 12 hex digits.
-func newID() string {
-	var b [6]byte
-	rand.Read(b[:]) // it does not fail
-	return hex.EncodeToString(b[:])
-}
-
 // start begins a run of a machine.
 func (s *Service) start(m *machine, now time.Time) {
 	asked, followers := m.takeWanted()
@@ -49,16 +41,18 @@ func (s *Service) start(m *machine, now time.Time) {
 	host := s.sources[m.policy.Source].host
 	job := Job{Source: host, Target: s.cfg.Target, Request: requestOf(&m.policy, host, s.cfg.Target, now)}
 	wants(&job.Request, &m.policy, asked, pastOf(&m.record, m.last, now).Fresh, now)
-	id := newID()
+	id := runid.New()
+	job.Request.Run = id
 	log := s.log.With("DOMAIN", m.policy.Domain, "SOURCE", m.policy.Source, "RUN", id)
 	r := &run{job: job, replica: m.replica(), feed: newFeed(log, followers),
-		record: history.Run{ID: id, Machine: m.key, Source: m.policy.Source, Domain: m.policy.Domain, Trigger: trigger, Began: now, Outcome: history.Running}}
+		record: history.Run{ID: id, Machine: m.key, Source: m.policy.Source, Domain: m.policy.Domain, Trigger: trigger, Began: now,
+			Waited: m.waited(now).Seconds(), Outcome: history.Running}}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	log.Info("sync begins", "trigger", trigger)
 	if err := s.hist.Begin(r.record); err != nil {
 		log.Warn("cannot keep the run in the history", "error", err)
 	}
-	m.run, m.hasten = r, false
+	m.run, m.hasten, m.queued = r, false, time.Time{}
 	s.running[m.key], s.writing[r.replica] = r, true
 	s.tasks.Go(func() {
 		r.feed.Emit(event.Run{ID: id, Domain: r.record.Domain, Source: r.record.Source})
@@ -82,6 +76,7 @@ func (s *Service) ended(r *run, synced replicator.Synced, err error) {
 		m.run, m.last = nil, &r.record
 		m.record = m.record.After(&r.record)
 	}
+	s.opts.Ended(&r.record)
 	r.tell(synced)
 }
 
@@ -107,7 +102,7 @@ func (r *run) tell(synced replicator.Synced) {
 	default:
 		log.Error("sync failed: "+problem.Message, append(attrs("DISK", problem.Disk, "hint", problem.Hint), "kind", problem.Kind, "took", took)...)
 	}
-	r.feed.close(event.Error{Kind: problem.Kind, Message: problem.Message, Domain: r.record.Domain, Disk: problem.Disk, Hint: problem.Hint})
+	r.feed.close(event.Error{Run: r.record.ID, Kind: problem.Kind, Message: problem.Message, Domain: r.record.Domain, Disk: problem.Disk, Hint: problem.Hint})
 }
 
 // errorEvent is a refusal as the last event of a stream.

@@ -27,6 +27,11 @@ type Options struct {
 	Grace time.Duration
 	// Tell is called with a line about how things stand when that has changed.
 	Tell func(line string)
+	// Ended is called by the loop with each run that has ended, and may not keep it waiting.
+	Ended func(*history.Run)
+	// Listen is called with where a configuration that was read again wants metrics to be
+	// served. An error of it refuses the configuration.
+	Listen func(address string) error
 	// Alive is called each AliveEvery by the loop: as long as it is, the service lives.
 	Alive      func()
 	AliveEvery time.Duration
@@ -66,6 +71,12 @@ func New(o Options) *Service {
 	}
 	if o.Tell == nil {
 		o.Tell = func(string) {}
+	}
+	if o.Ended == nil {
+		o.Ended = func(*history.Run) {}
+	}
+	if o.Listen == nil {
+		o.Listen = func(string) error { return nil }
 	}
 	return &Service{
 		opts: o, log: o.Log, hist: o.History, ends: o.Ends, since: time.Now(),

@@ -14,10 +14,21 @@ import (
 	"vmsync/replicator"
 )
 
-// Status tells how everything stands.
+// Status tells how everything stands, and what stores say of it.
 func (s *Service) Status(ctx context.Context) (*api.Status, error) {
+	st, local, err := s.Standing(ctx)
+	if local {
+		for i := range st.Machines {
+			addStored(&st.Machines[i])
+		}
+	}
+	return st, err
+}
+
+// Standing tells how everything stands at one moment, as far as that is known without a
+// look at stores; local says whether these are on this host.
+func (s *Service) Standing(ctx context.Context) (_ *api.Status, local bool, err error) {
 	st := &api.Status{Version: s.opts.Version, Since: s.since, Config: s.opts.Path, Sources: []api.Source{}, Machines: []api.Machine{}}
-	local := false
 	if err := s.do(ctx, func() {
 		now := time.Now()
 		st.Stopping, local = s.stopping, s.cfg.Target.At.Local
@@ -28,17 +39,12 @@ func (s *Service) Status(ctx context.Context) (*api.Status, error) {
 			st.Machines = append(st.Machines, s.machineStatus(m, now))
 		}
 	}); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	slices.SortFunc(st.Machines, func(a, b api.Machine) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Source, b.Source))
 	})
-	if local {
-		for i := range st.Machines {
-			addStored(&st.Machines[i])
-		}
-	}
-	return st, nil
+	return st, local, nil
 }
 
 // Machine tells how one machine stands.
@@ -78,7 +84,7 @@ func (s *Service) machineStatus(m *machine, now time.Time) api.Machine {
 	v := m.view(s.cfg, now)
 	st := api.Machine{Name: m.policy.Domain, Source: m.policy.Source, TargetDomain: m.policy.TargetDomain, Store: m.policy.Store,
 		Schedule: scheduleText(&m.policy), Health: v.health(now, m.began()), Doing: s.doing(m, &v, now),
-		Fresh: v.past.Fresh, RPO: v.rule.RPO.Seconds(), Paused: m.record.Paused, Failures: m.record.Failures, Last: m.last}
+		Fresh: v.past.Fresh, Tried: v.past.Tried, Waiting: m.waited(now).Seconds(), RPO: v.rule.RPO.Seconds(), Paused: m.record.Paused, Failures: m.record.Failures, Last: m.last}
 	if m.record.Paused != nil {
 		st.Health = api.Paused
 	}

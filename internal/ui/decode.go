@@ -38,12 +38,12 @@ func DecodeJSON(line []byte) (event.Event, error) {
 		"notice":  decoder(func(j jsonMessage) event.Event { return event.Notice{Message: j.Message} }),
 		"warning": decoder(func(j jsonMessage) event.Event { return event.Warning{Message: j.Message, Disk: j.Disk} }),
 		"error": decoder(func(j jsonMessage) event.Event {
-			return event.Error{Kind: j.Kind, Message: j.Message, Domain: j.Domain, Disk: j.Disk, Hint: j.Hint}
+			return event.Error{Run: j.Run, Kind: j.Kind, Message: j.Message, Domain: j.Domain, Disk: j.Disk, Hint: j.Hint}
 		}),
 		"progress": decoder(jsonProgress.event),
 		"summary":  decoder(jsonSummary.event),
 		"skipped": decoder(func(j jsonSkipped) event.Event {
-			return event.Skipped{Domain: j.Domain, ChangedBytes: j.Changed, MinChanged: j.Minimum, Duration: seconds(j.Duration)}
+			return event.Skipped{Run: j.Run, Domain: j.Domain, ChangedBytes: j.Changed, MinChanged: j.Minimum, Duration: seconds(j.Duration)}
 		}),
 	}[h.Event]
 	if decode == nil {
@@ -79,7 +79,7 @@ func (j jsonProgress) event() event.Event {
 }
 
 func (j jsonSummary) event() event.Event {
-	s := event.Summary{Domain: j.Domain, State: j.State, Checkpoint: j.Checkpoint, Kind: j.Kind, Consistency: j.Consistency,
+	s := event.Summary{Run: j.Run, Domain: j.Domain, State: j.State, Checkpoint: j.Checkpoint, Kind: j.Kind, Consistency: j.Consistency,
 		ChangedBytes: j.Changed, ZeroBytes: j.Zero, Transport: j.Transport, NotDirect: j.NotDirect, Traffic: j.jsonTraffic.event(),
 		Transfer: seconds(j.Transfer), Duration: seconds(j.Duration), Frozen: seconds(j.Frozen)}
 	for _, d := range j.Disks {

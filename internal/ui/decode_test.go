@@ -17,12 +17,12 @@ func TestEventsOfASyncCanBeReadBack(t *testing.T) {
 		event.PhaseFinished{Phase: event.PhaseInspect, Duration: 1500 * time.Millisecond, Detail: "fine"},
 		event.Notice{Message: "by the way"},
 		event.Warning{Message: "look out", Disk: "vda"},
-		event.Error{Kind: "busy", Message: "no", Domain: "vm1", Disk: "vda", Hint: "wait"},
+		event.Error{Run: "0123456789ab", Kind: "busy", Message: "no", Domain: "vm1", Disk: "vda", Hint: "wait"},
 		event.Progress{Disk: "vda", Size: 9, Scanned: 8, Found: 7, Total: 6, Done: 5, Zero: 4, Written: 3, Traffic: traffic},
-		event.Summary{Domain: "vm1", State: "s", Checkpoint: "c", Kind: event.KindFull, Consistency: "crash", ChangedBytes: 9, ZeroBytes: 1,
+		event.Summary{Run: "0123456789ab", Domain: "vm1", State: "s", Checkpoint: "c", Kind: event.KindFull, Consistency: "crash", ChangedBytes: 9, ZeroBytes: 1,
 			Transport: event.TransportSSH, NotDirect: "no way", Traffic: traffic, Transfer: time.Second, Duration: 2 * time.Second,
 			Frozen: 125 * time.Millisecond, Disks: []event.DiskSummary{{Disk: "vda", Kind: event.KindFull, ChangedBytes: 9, ZeroBytes: 1}}},
-		event.Skipped{Domain: "vm1", ChangedBytes: 1, MinChanged: 2, Duration: time.Second},
+		event.Skipped{Run: "0123456789ab", Domain: "vm1", ChangedBytes: 1, MinChanged: 2, Duration: time.Second},
 	} {
 		line, err := EncodeJSON(e, time.Now())
 		if err != nil {

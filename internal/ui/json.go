@@ -46,6 +46,7 @@ type jsonPhaseFinished struct {
 
 type jsonMessage struct {
 	head
+	Run     string `json:"run,omitempty"`  // of an error
 	Kind    string `json:"kind,omitempty"` // of an error
 	Message string `json:"message"`
 	Domain  string `json:"domain,omitempty"`
@@ -90,6 +91,7 @@ func trafficJSON(t event.Traffic) jsonTraffic {
 
 type jsonSummary struct {
 	head
+	Run         string `json:"run,omitempty"`
 	Domain      string `json:"domain"`
 	State       string `json:"state,omitempty"`
 	Checkpoint  string `json:"checkpoint,omitempty"`
@@ -152,9 +154,9 @@ func toJSON(e event.Event, now time.Time) any {
 	case event.Progress:
 		return jsonProgress{h("progress"), e.Disk, e.Done, e.Total, e.Zero, e.Written, e.Found, e.Scanned, e.Size, trafficJSON(e.Traffic)}
 	case event.Error:
-		return jsonMessage{head: h("error"), Kind: e.Kind, Message: e.Message, Domain: e.Domain, Disk: e.Disk, Hint: e.Hint}
+		return jsonMessage{head: h("error"), Run: e.Run, Kind: e.Kind, Message: e.Message, Domain: e.Domain, Disk: e.Disk, Hint: e.Hint}
 	case event.Summary:
-		s := jsonSummary{head: h("summary"), Domain: e.Domain, State: e.State, Checkpoint: e.Checkpoint, Kind: e.Kind,
+		s := jsonSummary{head: h("summary"), Run: e.Run, Domain: e.Domain, State: e.State, Checkpoint: e.Checkpoint, Kind: e.Kind,
 			Consistency: e.Consistency, Changed: e.ChangedBytes, Zero: e.ZeroBytes, Transport: e.Transport, NotDirect: e.NotDirect,
 			jsonTraffic: trafficJSON(e.Traffic), SentRate: math.Round(e.SentRate()), Transfer: e.Transfer.Seconds(), Duration: e.Duration.Seconds(), Frozen: e.Frozen.Seconds(), Disks: []jsonDisk{}}
 		for _, d := range e.Disks {

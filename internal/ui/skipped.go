@@ -14,6 +14,7 @@ func skippedText(e event.Skipped) string {
 
 type jsonSkipped struct {
 	head
+	Run      string  `json:"run,omitempty"`
 	Domain   string  `json:"domain"`
 	Changed  int64   `json:"changed_bytes"`
 	Minimum  int64   `json:"min_changed_bytes,omitempty"`
@@ -21,5 +22,5 @@ type jsonSkipped struct {
 }
 
 func skippedJSON(e event.Skipped, h head) jsonSkipped {
-	return jsonSkipped{h, e.Domain, e.ChangedBytes, e.MinChanged, e.Duration.Seconds()}
+	return jsonSkipped{h, e.Run, e.Domain, e.ChangedBytes, e.MinChanged, e.Duration.Seconds()}
 }

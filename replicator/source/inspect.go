@@ -58,6 +58,9 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 	if err := e.takeLock(ctx, dom, req.ReadOnly, view); err != nil {
 		return nil, err
 	}
+	if req.Run != "" {
+		e.log = e.log.With("RUN", req.Run)
+	}
 	e.dom, e.hostID, e.readOnly = dom, host.UUID, req.ReadOnly
 	look := e.look
 	if e.readOnly {

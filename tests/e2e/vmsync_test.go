@@ -24,6 +24,7 @@ const (
 // event is one line of `vmsync sync --json`.
 type event struct {
 	Event        string  `json:"event"`
+	Run          string  `json:"run"`
 	Phase        string  `json:"phase"`
 	Message      string  `json:"message"`
 	Kind         string  `json:"kind"`

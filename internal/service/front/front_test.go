@@ -48,7 +48,7 @@ func (e ends) Sync(ctx context.Context, job service.Job, out event.Sink) (replic
 	if job.Request.Options.Full {
 		return replicator.Synced{}, &replicator.Error{Kind: replicator.KindNoSpace, Domain: job.Request.Domain, Disk: "vda", Op: "write", Hint: "free some", Err: errors.New("no space")}
 	}
-	return replicator.Synced{Summary: &event.Summary{Domain: job.Request.Domain, State: "s1", Kind: event.KindFull, ChangedBytes: 7}}, nil
+	return replicator.Synced{Summary: &event.Summary{Run: job.Request.Run, Domain: job.Request.Domain, State: "s1", Kind: event.KindFull, ChangedBytes: 7}}, nil
 }
 
 // serve runs a service and its API, and returns a client, a switch that makes its
@@ -153,7 +153,7 @@ func TestEverythingThereIsOverARealSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	run, ok := out.all[0].(event.Run)
-	if last, good := out.all[len(out.all)-1].(event.Summary); !ok || !good || last.State != "s1" || len(run.ID) != 12 {
+	if last, good := out.all[len(out.all)-1].(event.Summary); !ok || !good || last.State != "s1" || last.Run != run.ID || len(run.ID) != 12 {
 		t.Errorf("%+v", out.all)
 	}
 	runs, err := c.Runs(ctx, "vm ü1", 1)
@@ -164,7 +164,10 @@ func TestEverythingThereIsOverARealSocket(t *testing.T) {
 	if err := c.Sync(ctx, "vm ü1", api.SyncRequest{Full: true}, out); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := out.all[len(out.all)-1], (event.Error{Kind: "no-space", Message: "write: no space", Domain: "vm ü1", Disk: "vda", Hint: "free some"}); got != want {
+	if run, ok = out.all[0].(event.Run); !ok {
+		t.Fatalf("%+v", out.all)
+	}
+	if got, want := out.all[len(out.all)-1], (event.Error{Run: run.ID, Kind: "no-space", Message: "write: no space", Domain: "vm ü1", Disk: "vda", Hint: "free some"}); got != want {
 		t.Errorf("%+v", got)
 	}
 	for _, want := range []bool{true, false} {
@@ -203,7 +206,11 @@ func refused(t *testing.T, err error, kind string) {
 func TestRequestsThatMakeNoSense(t *testing.T) {
 	e := ends{make(chan struct{})}
 	close(e.hold)
-	_, _, socket := serve(t, e)
+	c, _, socket := serve(t, e)
+	wait(t, "the machines are known", func() bool {
+		st, err := c.Status(t.Context())
+		return err == nil && len(st.Machines) == 3
+	})
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
