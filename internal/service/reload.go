@@ -29,10 +29,11 @@ func (s *Service) adopt(c *config.Config) {
 	if s.cfg != nil && (c.API != s.cfg.API || c.History != s.cfg.History || c.Metrics != s.cfg.Metrics) {
 		s.log.Warn("what the configuration says of api, metrics and history holds from the next start on")
 	}
-	if len(c.Notifications) > 0 || c.Metrics.Listen != "" {
-		s.log.Warn("notifications and metrics of the configuration are not carried out by this release")
+	if c.Metrics.Listen != "" {
+		s.log.Warn("metrics of the configuration are not carried out by this release")
 	}
 	s.cfg = c
+	s.notifier.Adopt(c.Notifications)
 	for name, src := range s.sources {
 		if h, stays := c.Source(name); !stays || h != src.host {
 			src.stop()
