@@ -49,11 +49,7 @@ func (s *Service) listen(h *heralds, m *machine, v *view, now time.Time) {
 		return // nobody: they will be told when there is somebody
 	}
 	src := s.sources[m.policy.Source]
-	retry := v.due
-	if src.lost.After(retry) {
-		retry = src.lost
-	}
-	st := conditionOf(m, v, src.lost, src.err, retry.Add(s.cfg.Retry.First), now)
+	st := conditionOf(m, v, src.lost, src.err, s.cfg.Retry.First, now)
 	before := m.record.Told
 	events, told := changes(before, st)
 	if len(events) == 0 {

@@ -28,8 +28,9 @@ type condition struct {
 }
 
 // conditionOf is how a machine stands at a moment. lost and lostErr are since when and why
-// its source does not answer.
-func conditionOf(m *machine, v *view, lost time.Time, lostErr error, retry, now time.Time) condition {
+// its source does not answer, if it does not; patience is how long that may last when a run
+// is due.
+func conditionOf(m *machine, v *view, lost time.Time, lostErr error, patience time.Duration, now time.Time) condition {
 	st := condition{paused: m.record.Paused != nil, replica: !v.past.Fresh.IsZero(), failing: m.record.Failures > 0,
 		err: wrong(&m.record, m.last), tried: m.record.Tried, away: reason(lostErr)}
 	limit := v.past.Fresh.Add(v.rule.RPO)
@@ -40,8 +41,8 @@ func conditionOf(m *machine, v *view, lost time.Time, lostErr error, retry, now 
 		st.broken = limit
 	}
 	switch {
-	case st.away != nil && m.run == nil && !now.Before(retry) && !v.due.After(now):
-		// A run that cannot begin is one that fails, told when it would be tried again.
+	case st.away != nil && m.run == nil && now.Sub(lost) >= patience && now.Sub(v.due) >= patience:
+		// A run that cannot begin is one that fails.
 		st.failing, st.failed, st.err = true, lost, st.away
 	case st.failing && toldOf(m.last):
 		st.failed = m.last.Began
@@ -58,6 +59,9 @@ func toldOf(r *history.Run) bool {
 	return r.Error.Kind != replicator.KindBusy && r.Error.Kind != replicator.KindCanceled
 }
 
+// maxKinds bounds for how many reasons one series of failures is told.
+const maxKinds = 5
+
 // changes says what somebody is to be told of a machine, who was told something before; and
 // what will have been told then. A breach and a failure are told once until the machine
 // has recovered; a failure again when it fails for another reason, but not for one that was
@@ -70,7 +74,7 @@ func changes(told history.Told, now condition) (events []config.Event, _ history
 		told.Broken = now.broken
 		events = append(events, config.RPOBroken)
 	}
-	if kind := family(now.err); !now.failed.IsZero() && !slices.Contains(told.Kinds, kind) {
+	if kind := family(now.err); !now.failed.IsZero() && !slices.Contains(told.Kinds, kind) && len(told.Kinds) < maxKinds {
 		if told.Failed.IsZero() {
 			told.Failed = now.failed
 		}
@@ -111,7 +115,10 @@ func newsOf(e config.Event, m *machine, v *view, st *condition, before *history.
 		n.Run = m.last.ID
 	}
 	if e != config.Recovered {
-		n.Error = cmp.Or(st.away, st.err)
+		n.Error = st.err
+		if e == config.RPOBroken {
+			n.Error = cmp.Or(st.away, st.err)
+		}
 		n.Hint = "see: vmsync status " + n.Domain + ", and: journalctl -u vmsync DOMAIN=" + n.Domain
 		if n.Error != nil && n.Error.Hint != "" {
 			n.Hint = n.Error.Hint
