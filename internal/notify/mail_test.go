@@ -184,7 +184,7 @@ func TestMailIsReadable(t *testing.T) {
 	}
 	body, err := io.ReadAll(quotedprintable.NewReader(got.Body))
 	want := strings.ReplaceAll("vmsync on hostb reports:\n\nThe replica is older than promised\n    ä-vm1 on hosta: since "+news.Since.Local().Format("2006-01-02 15:04:05 MST")+
-		", the replica is 30m5s old, promised are at most 30m\n  Reason: connect to hosta: no route to host\n  What to do: see whether hosta is up\n\n-- \nHow everything stands: vmsync status\n", "\n", "\r\n")
+		", the replica is 30m5s old, promised are 30m\n  Reason: connect to hosta: no route to host\n  What to do: see whether hosta is up\n\n-- \nHow everything stands: vmsync status\n", "\n", "\r\n")
 	if err != nil || strings.TrimSpace(string(body)) != strings.TrimSpace(want) {
 		t.Errorf("%q, %v", body, err)
 	}

@@ -74,6 +74,13 @@ func (r *receiver) set(f func()) {
 	f()
 }
 
+// sent is what was sent, and when something was tried to be.
+func (r *receiver) sent() ([]string, []time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.got), slices.Clone(r.tried)
+}
+
 func (r *receiver) close(within time.Duration) time.Duration {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -105,14 +112,15 @@ func TestNewsOfOneMomentAreOneMessage(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)
-		if len(r.got) != 1 || !strings.HasPrefix(r.got[0], "a @5s: m0 m1 ") || !strings.HasSuffix(r.got[0], " m49") {
-			t.Errorf("%q", r.got)
+		first, _ := r.sent()
+		if len(first) != 1 || !strings.HasPrefix(first[0], "a @5s: m0 m1 ") || !strings.HasSuffix(first[0], " m49") {
+			t.Fatalf("%q", first)
 		}
 		r.Tell([]string{"b"}, now("x"))
 		time.Sleep(time.Minute)
 		r.Tell([]string{"b"}, now("y"))
 		r.close(time.Second)
-		r.expect(t, r.got[0], "b @1m7.5s: x", "b @2m2.5s: y")
+		r.expect(t, first[0], "b @1m7.5s: x", "b @2m2.5s: y")
 	})
 }
 
@@ -127,8 +135,9 @@ func TestOrderIsKeptWhenAMessageIsNotTaken(t *testing.T) {
 		r.set(func() { r.fails = nil })
 		time.Sleep(10 * time.Minute)
 		r.expect(t, "a @2m35s: one two")
-		if want := []time.Duration{5e9, 15e9, 35e9, 75e9, 155e9}; !slices.Equal(r.tried, want) {
-			t.Errorf("tried at %v", r.tried)
+		_, tried := r.sent()
+		if want := []time.Duration{5e9, 15e9, 35e9, 75e9, 155e9}; !slices.Equal(tried, want) {
+			t.Errorf("tried at %v", tried)
 		}
 		r.close(time.Second)
 		if log := r.log.String(); strings.Count(log, "no route to host") != 4 || strings.Contains(log, "given up") || !strings.Contains(log, `msg="notification sent" notification=a events=2`) {
@@ -143,8 +152,8 @@ func TestWhatIsRefusedOrTooOldIsGivenUpAndLogged(t *testing.T) {
 		r.set(func() { r.fails = &RefusedError{errors.New("answers 400\nforged=yes")} })
 		r.Tell([]string{"a"}, now("refused"))
 		time.Sleep(time.Hour)
-		if len(r.tried) != maxRefusals {
-			t.Errorf("tried at %v", r.tried)
+		if _, tried := r.sent(); len(tried) != maxRefusals {
+			t.Errorf("tried at %v", tried)
 		}
 		r.set(func() { r.fails = errors.New("no route to host") })
 		r.Tell([]string{"a"}, now("unlucky"))
@@ -194,7 +203,7 @@ func TestQueueIsBounded(t *testing.T) {
 func TestOneThatHangsHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := receive(t, "slow")
-		r.takes = time.Hour
+		r.set(func() { r.takes = time.Hour })
 		r.Tell([]string{"slow"}, now("one"))
 		time.Sleep(6 * time.Second)
 		r.set(func() { r.takes = 0 })
@@ -207,8 +216,8 @@ func TestOneThatHangsHoldsUpNobody(t *testing.T) {
 			t.Errorf("telling took %s", took)
 		}
 		time.Sleep(6 * time.Second)
-		if len(r.got) != 1 || !strings.HasPrefix(r.got[0], "quick @11s: two two") {
-			t.Errorf("%q", r.got)
+		if got, _ := r.sent(); len(got) != 1 || !strings.HasPrefix(got[0], "quick @11s: two two") {
+			t.Errorf("%q", got)
 		}
 		if took := r.close(10 * time.Second); took != 10*time.Second {
 			t.Errorf("it took %s to end", took)
@@ -245,7 +254,7 @@ func TestChangedDestinationIsTriedAtOnce(t *testing.T) {
 		to.Webhook = "http://better"
 		r.Adopt(map[string]config.Notification{"a": to})
 		synctest.Wait()
-		slices.Sort(r.got)
+		r.set(func() { slices.Sort(r.got) })
 		r.expect(t, "better @10m0s: one", "gone @10m0s: other")
 		r.close(time.Second)
 	})

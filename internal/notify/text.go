@@ -142,7 +142,7 @@ func (n *News) line() string {
 		parts = append(parts, "the replica is "+span(n.Age)+" old")
 	}
 	if n.RPO > 0 {
-		parts = append(parts, "promised are at most "+span(n.RPO))
+		parts = append(parts, "promised are "+span(n.RPO))
 	}
 	if n.Run != "" && n.Event == config.Failed {
 		parts = append(parts, "run "+n.Run)

@@ -126,3 +126,23 @@ func TestHowAMachineStandsForThoseWhoAreTold(t *testing.T) {
 		}
 	}
 }
+
+func TestReasonThatIsGiven(t *testing.T) {
+	away, err := failure(replicator.KindUnreachable), failure(replicator.KindNoSpace)
+	for name, c := range map[string]struct {
+		event config.Event
+		now   condition
+		want  *history.RunError
+	}{
+		"breach, as the source is away": {config.RPOBroken, condition{away: away, err: err}, away},
+		"breach, as runs fail":          {config.RPOBroken, condition{err: err}, err},
+		"breach, nobody knows why":      {config.RPOBroken, condition{}, nil},
+		"a run failed, now it is away":  {config.Failed, condition{away: away, err: err}, err},
+		"it is over":                    {config.Recovered, condition{}, nil},
+	} {
+		n := newsOf(c.event, &machine{policy: config.Policy{Domain: "vm1"}}, &view{rule: schedule.Rule{RPO: aeon}}, &c.now, &history.Told{}, dawn)
+		if n.Error != c.want || n.RPO != 0 || (n.Hint == "") != (c.event == config.Recovered) || c.want != nil && n.Hint != c.want.Hint {
+			t.Errorf("%s: %+v", name, n)
+		}
+	}
+}
