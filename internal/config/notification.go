@@ -35,7 +35,7 @@ type SMTP struct {
 	To           []string // never empty
 	User         string   // empty: no login
 	PasswordFile string   // absolute path; its first line is the password
-	StartTLS     bool     // required, not just used where it is offered
+	StartTLS     bool     // required; else it is never used
 }
 
 const (

@@ -267,6 +267,23 @@ func (h *History) Pause(key string, p *Pause) error {
 	})
 }
 
+// Tell keeps what somebody was told of machines, by key, and what not any more.
+func (h *History) Tell(all map[string]Told) error {
+	return h.db.Update(func(tx *bbolt.Tx) error {
+		for key, told := range all {
+			m, err := machineOf(tx, key)
+			if err != nil {
+				return err
+			}
+			m.Told = told
+			if err := put(tx.Bucket(machineBucket), []byte(key), m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Runs returns a machine's last runs, the newest first, at most limit.
 func (h *History) Runs(ctx context.Context, key string, limit int) (runs []Run, err error) {
 	err = h.db.View(func(tx *bbolt.Tx) error {

@@ -79,7 +79,23 @@ type Machine struct {
 	Took []time.Duration `json:"took,omitempty"`
 	// Paused is set while nobody wants it synced.
 	Paused *Pause `json:"paused,omitempty"`
+	// Told is what somebody was told of it.
+	Told Told `json:"told,omitzero"`
 }
+
+// Told is what somebody was told of a machine, and not yet that it is over.
+type Told struct {
+	// Broken is since when its replica is older than promised.
+	Broken time.Time `json:"rpo_broken,omitzero"`
+	// Failed is since when its syncs fail, Kinds with which errors, and Tried what the
+	// machine's Tried was then: once it is another, a sync was good.
+	Failed time.Time `json:"failed,omitzero"`
+	Kinds  []string  `json:"failed_kinds,omitempty"`
+	Tried  time.Time `json:"failed_tried,omitzero"`
+}
+
+// IsZero tells whether nobody was told anything.
+func (t Told) IsZero() bool { return t.Broken.IsZero() && t.Failed.IsZero() }
 
 // Pause says since when and why a machine is not synced.
 type Pause struct {

@@ -5,7 +5,7 @@
 // One goroutine, the loop, owns all of that and decides; it sleeps until something happens
 // or is due. Everything that takes long, runs and looks at sources, has goroutines of its
 // own, which tell the loop what came of it. What is decided, and when, are pure functions
-// of what is known: fleet, past, due, judge, outcome, and package schedule.
+// of what is known: fleet, past, due, judge, outcome, changes, and package schedule.
 //
 // Never are two runs of one replica under way at once. A machine that fails never keeps
 // others from being synced. A configuration that is not sound changes nothing. The history

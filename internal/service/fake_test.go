@@ -140,6 +140,7 @@ type running struct {
 	ended chan error
 	log   *bytes.Buffer
 	text  string // of the configuration, for the next reload
+	post  *postbox
 }
 
 const head = "version: 1\nsources: {hosta: 'qemu+ssh://root@hosta/system', hostb: 'qemu+ssh://root@hostb/system'}\n"
@@ -164,8 +165,8 @@ func serveAt(t *testing.T, w *world, text, path string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{t: t, world: w, ended: make(chan error, 1), log: &bytes.Buffer{}, text: text}
-	r.Service = New(Options{Config: parse(t, text), History: h, Ends: w, Grace: 30 * time.Second, Ended: w.ended, Listen: w.listen,
+	r := &running{t: t, world: w, ended: make(chan error, 1), log: &bytes.Buffer{}, text: text, post: &postbox{}}
+	r.Service = New(Options{Config: parse(t, text), History: h, Ends: w, Grace: 30 * time.Second, Ended: w.ended, Listen: w.listen, Notify: r.post.take,
 		Log:  slog.New(slog.NewTextHandler(r.log, nil)),
 		Load: func() (*config.Config, error) { return config.Parse("test.yaml", []byte(r.text)) }})
 	ctx, stop := context.WithCancel(t.Context())

@@ -21,6 +21,7 @@ func (s *Service) Run(ctx context.Context) error {
 		stopWatching()
 		close(s.over)
 		s.tasks.Wait()
+		s.sayLastWords()
 	}()
 	s.watching = watching
 	if err := s.remember(); err != nil {
@@ -86,9 +87,11 @@ func (s *Service) step(now time.Time) (wake time.Time) {
 	wake = now.Add(longest)
 	var due []schedule.Job
 	var whose []*machine
+	heralds := heralds{told: map[string]history.Told{}}
 	for _, m := range s.machines {
 		v := m.view(s.cfg, now)
 		s.judge(m, &v, now)
+		s.listen(&heralds, m, &v, now)
 		for _, t := range append(v.turns(), v.due) {
 			if t.After(now) && t.Before(wake) {
 				wake = t
@@ -104,6 +107,7 @@ func (s *Service) step(now time.Time) (wake time.Time) {
 		}
 		due, whose = append(due, job), append(whose, m)
 	}
+	s.tellNews(&heralds)
 	for _, i := range schedule.Pick(due, s.load(), s.limits()) {
 		s.start(whose[i], now)
 	}

@@ -32,10 +32,8 @@ func (s *Service) adopt(c *config.Config) {
 	if s.cfg != nil && (c.API != s.cfg.API || c.History != s.cfg.History) {
 		s.log.Warn("what the configuration says of api and history holds from the next start on")
 	}
-	if len(c.Notifications) > 0 {
-		s.log.Warn("notifications of the configuration are not carried out by this release")
-	}
 	s.cfg = c
+	s.notifier.Adopt(c.Notifications)
 	for name, src := range s.sources {
 		if h, stays := c.Source(name); !stays || h != src.host {
 			src.stop()

@@ -9,6 +9,7 @@ import (
 	"vmsync/internal/api"
 	"vmsync/internal/config"
 	"vmsync/internal/history"
+	"vmsync/internal/notify"
 )
 
 // Options of a service. Config, History and Ends are needed.
@@ -32,6 +33,8 @@ type Options struct {
 	// Listen is called with where a configuration that was read again wants metrics to be
 	// served. An error of it refuses the configuration.
 	Listen func(address string) error
+	// Notify sends news to a destination of the configuration; [notify.Sender.Send] if nil.
+	Notify func(ctx context.Context, name string, to config.Notification, news []notify.News) error
 	// Alive is called each AliveEvery by the loop: as long as it is, the service lives.
 	Alive      func()
 	AliveEvery time.Duration
@@ -45,6 +48,8 @@ type Service struct {
 	hist  *history.History
 	ends  Ends
 	since time.Time
+
+	notifier *notify.Notifier
 
 	calls chan func()    // to the loop
 	over  chan struct{}  // the loop has ended
@@ -82,7 +87,7 @@ func New(o Options) *Service {
 		opts: o, log: o.Log, hist: o.History, ends: o.Ends, since: time.Now(),
 		calls: make(chan func()), over: make(chan struct{}),
 		sources: map[string]*source{}, machines: map[string]*machine{}, known: map[string]bool{},
-		running: map[string]*run{}, writing: map[[2]string]bool{},
+		notifier: newNotifier(&o), running: map[string]*run{}, writing: map[[2]string]bool{},
 	}
 }
 

@@ -26,6 +26,7 @@ type source struct {
 	listed listing            // nil while unknown
 	at     time.Time          // when
 	err    error              // why it does not answer now
+	lost   time.Time          // since when, if it does not
 }
 
 // follow begins to watch a source.
@@ -97,6 +98,7 @@ func (s *Service) lost(src *source, err error) {
 		return
 	}
 	if src.err == nil {
+		src.lost = time.Now()
 		e := replicator.AsError(err)
 		s.log.Error("the source does not answer: "+e.Text(), append(attrs("hint", e.Advice()), "SOURCE", src.host.Name)...)
 	}
