@@ -26,7 +26,7 @@ NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4
 # filesystems that tests read, and what benchmarks compare with.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libvirt-dev libnbd-dev dpkg-dev ca-certificates
 RUN_PACKAGES   := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils qemu-block-extra libnbd0 openssh-client fuse3
-LAB_PACKAGES   := libnbd-bin python3-libnbd ovmf swtpm swtpm-tools openssl systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps
+LAB_PACKAGES   := libnbd-bin python3-libnbd ovmf swtpm swtpm-tools openssl systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps man-db groff-base rpm
 FILE_PACKAGES  := xfsprogs btrfs-progs dosfstools exfatprogs mtools ntfs-3g lvm2 mdadm cryptsetup-bin fdisk gdisk rsync attr acl
 BENCH_PACKAGES := libguestfs-tools
 
@@ -103,11 +103,12 @@ faultpoints: setup-build
 
 test: build faultpoints setup-lab
 	$(GO) vet ./...
-	$(GO) test -race -timeout 10m ./cmd/... ./internal/... ./nbdproxy/... ./replicator/...
+	$(GO) test -race -timeout 10m ./cmd/... ./internal/... ./nbdproxy/... ./replicator/... ./packaging
 	$(GO) test -timeout 20m ./fusefs/...
 	$(GO) test -race -timeout 10m ./fusefs ./fusefs/blockcache
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=1000x
 	$(GO) test -count=1 -timeout 10m -p 1 ./tests/lab/... ./tests/bench ./tests/demo ./tests/powerloss ./tests/faults
+	$(GO) test -count=1 -timeout 20m ./tests/packages
 	GO="$(GO)" tests/e2e/halves
 
 # Every fuzz target, one after the other, for FUZZTIME each. Tests ask for a number of
@@ -124,7 +125,7 @@ fuzz: setup-build
 	done
 
 lint: setup-build
-	@unformatted=$$(gofmt -l cmd fusefs internal nbdproxy replicator systemd tests); \
+	@unformatted=$$(gofmt -l cmd fusefs internal nbdproxy packaging replicator systemd tests); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags faultpoints,docs ./...
