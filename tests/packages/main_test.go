@@ -5,6 +5,7 @@ package packages
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,17 +28,21 @@ const (
 // built is the folder with the packages of both versions.
 var built string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	flag.StringVar(&built, "packages", "", "folder with packages of both versions that are made already, to try something again sooner")
+	flag.Parse()
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "vmsync-packages-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "packages:", err)
-		return 1
+	if err == nil {
+		defer os.RemoveAll(dir)
+		if built == "" {
+			built, err = build(dir)
+		}
 	}
-	defer os.RemoveAll(dir)
-	built = filepath.Join(dir, "package")
-	if err := build(dir); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "packages:", err)
 		return 1
 	}
@@ -55,30 +60,29 @@ func run(m *testing.M) int {
 	return code
 }
 
-// build makes the packages of both versions.
-func build(dir string) error {
-	kept := filepath.Join(dir, "kept")
-	if err := os.Mkdir(kept, 0o755); err != nil {
-		return err
+// build makes the packages of both versions below dir and returns the folder that they are in.
+func build(dir string) (string, error) {
+	all := filepath.Join(dir, "all")
+	if err := os.Mkdir(all, 0o755); err != nil {
+		return "", err
 	}
 	for _, version := range []string{oldDescribed, newDescribed} {
 		cmd := exec.Command("make", "package", "VERSION="+version, "BIN="+dir)
 		cmd.Dir = "../.."
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("make package: %w\n%s", err, out)
+			return "", fmt.Errorf("make package: %w\n%s", err, out)
 		}
-		made, err := filepath.Glob(filepath.Join(built, "vmsync*"))
+		made, err := filepath.Glob(filepath.Join(dir, "package", "vmsync*"))
 		if err != nil || len(made) != 2 {
-			return fmt.Errorf("make package made %q, %v", made, err)
+			return "", fmt.Errorf("make package made %q, %v", made, err)
 		}
 		for _, p := range made {
-			if err := os.Rename(p, filepath.Join(kept, filepath.Base(p))); err != nil {
-				return err
+			if err := os.Rename(p, filepath.Join(all, filepath.Base(p))); err != nil {
+				return "", err
 			}
 		}
 	}
-	built = kept
-	return nil
+	return all, nil
 }
 
 func deb(version string) string { return "vmsync_" + version + "_amd64.deb" }
