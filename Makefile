@@ -4,41 +4,89 @@
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
-# Where mount(8) looks for helpers, and systemd for units.
+# Where mount(8) looks for helpers, and systemd for units and the like.
 SBINDIR ?= /usr/sbin
-UNITDIR ?= /usr/lib/systemd/system
+SYSDIR  ?= /usr/lib
+# Where man, the shells and people look for what is to read and to complete.
+MANDIR  ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+DOCDIR  ?= $(PREFIX)/share/doc/vmsync
+# Where the build puts what it makes.
+BIN     ?= bin
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 GO_NEEDED := $(shell sed -n 's/^go //p' go.mod)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4
 
 # What building needs, what the programs need on a host, what the lab adds, what makes the
 # filesystems that tests read, what checks the metrics, and what benchmarks compare with.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libvirt-dev libnbd-dev dpkg-dev ca-certificates
 RUN_PACKAGES   := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils qemu-block-extra libnbd0 openssh-client fuse3
-LAB_PACKAGES   := libnbd-bin python3-libnbd ovmf swtpm swtpm-tools openssl systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps
+LAB_PACKAGES   := libnbd-bin python3-libnbd ovmf swtpm swtpm-tools openssl systemd systemd-container dbus openssh-server iproute2 busybox-static e2fsprogs util-linux cpio kmod psmisc procps man-db groff-base rpm
 FILE_PACKAGES  := xfsprogs btrfs-progs dosfstools exfatprogs mtools ntfs-3g lvm2 mdadm cryptsetup-bin fdisk gdisk rsync attr acl
 METRICS_PACKAGES := prometheus
 BENCH_PACKAGES := libguestfs-tools
 
 LDFLAGS := -X main.version=$(VERSION)
-PROGRAMS := bin/vmsync bin/vmsync-nbd
+PROGRAMS := $(BIN)/vmsync $(BIN)/vmsync-nbd
 
-.PHONY: build install demo test lint bench soak faults faultpoints fuzz clean setup setup-build setup-lab go-version
+.PHONY: build docs install uninstall package demo test lint bench soak faults faultpoints fuzz clean setup setup-build setup-lab go-version
 
 build: setup-build
-	@mkdir -p bin
-	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/vmsync ./cmd/vmsync-nbd
+	@mkdir -p $(BIN)
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/vmsync ./cmd/vmsync-nbd
 
-install: build
-	install -d $(DESTDIR)$(PREFIX)/bin
+# Manual pages, from the commands and from docs/, and what shells complete with.
+docs: build
+	rm -rf $(BIN)/docs
+	$(GO) run -tags docs ./cmd/vmsync docs $(BIN)/docs/man
+	$(GO) run -tags docs ./cmd/vmsync-nbd docs $(BIN)/docs/man
+	gzip -9n $(BIN)/docs/man/*
+	for program in vmsync vmsync-nbd; do for shell in bash zsh fish; do \
+		$(BIN)/$$program completion $$shell >$(BIN)/docs/$$program.$$shell || exit 1; done; done
+
+UNITS := $(wildcard systemd/*.service systemd/*.socket systemd/*.timer)
+
+install: docs
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SBINDIR) $(DESTDIR)/etc/vmsync/sync
 	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin/
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR)
 	ln -sf $(PREFIX)/bin/vmsync $(DESTDIR)$(SBINDIR)/mount.vmsync
 	ln -sf $(PREFIX)/bin/vmsync $(DESTDIR)$(SBINDIR)/mount.fuse.vmsync
-	for unit in vmsync.service vmsync-mount@.service; do \
-		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
+	for unit in $(UNITS); do install -d $(DESTDIR)$(SYSDIR)/systemd/system && \
+		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' $$unit >$(DESTDIR)$(SYSDIR)/systemd/system/$${unit##*/} || exit 1; done
+	install -D -m 0644 -t $(DESTDIR)$(SYSDIR)/systemd/system-preset systemd/system-preset/*.preset
+	install -D -m 0644 -t $(DESTDIR)$(SYSDIR)/sysusers.d systemd/sysusers.d/*.conf
+	install -D -m 0644 -t $(DESTDIR)$(SYSDIR)/tmpfiles.d systemd/tmpfiles.d/*.conf
+	for section in 1 5 7; do install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man$$section $(BIN)/docs/man/*.$$section.gz || exit 1; done
+	for program in vmsync vmsync-nbd; do \
+		install -D -m 0644 $(BIN)/docs/$$program.bash $(DESTDIR)$(BASHDIR)/$$program && \
+		install -D -m 0644 $(BIN)/docs/$$program.zsh $(DESTDIR)$(ZSHDIR)/_$$program && \
+		install -D -m 0644 $(BIN)/docs/$$program.fish $(DESTDIR)$(FISHDIR)/$$program.fish || exit 1; done
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR) README.md LICENSE docs/*.md
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples systemd/vmsync.yaml systemd/sync.conf docs/samples/*.yaml
+
+# Take away the files that make install installs. Configuration and replicas stay.
+uninstall:
+	rm -rf $(BIN)/uninstall
+	$(MAKE) --no-print-directory install DESTDIR=$(abspath $(BIN))/uninstall
+	cd $(BIN)/uninstall && find . ! -type d -printf '$(DESTDIR)/%P\0' | xargs -0 rm -f
+	rm -rf $(BIN)/uninstall $(DESTDIR)$(DOCDIR)
+
+# The Debian and the RPM package, of what make install installs. The same commit makes the
+# same packages.
+PACKAGE_VERSION = $(shell packaging/version '$(VERSION)' $$(git rev-list --count HEAD 2>/dev/null))
+package:
+	rm -rf $(BIN)/package
+	$(MAKE) --no-print-directory install DESTDIR=$(abspath $(BIN))/package/root PREFIX=/usr
+	export ROOT=$(BIN)/package/root ARCH=$$($(GO) env GOARCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' \
+		SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || date +%s)}; \
+	find $(BIN)/package/root -exec touch -h -d @$$SOURCE_DATE_EPOCH {} + && \
+	for kind in deb rpm; do $(GO) run $(NFPM) package -f packaging/nfpm.yaml -p $$kind -t $(BIN)/package/ || exit 1; done
+	rm -rf $(BIN)/package/root
 
 # The lab's own program, and the programs with the fault points that the tests use.
 bin/lab: setup-lab
@@ -56,11 +104,12 @@ faultpoints: setup-build
 
 test: build faultpoints setup-lab
 	$(GO) vet ./...
-	$(GO) test -race -timeout 10m ./cmd/... ./internal/... ./nbdproxy/... ./replicator/...
+	$(GO) test -race -timeout 10m ./cmd/... ./internal/... ./nbdproxy/... ./replicator/... ./packaging
 	$(GO) test -timeout 20m ./fusefs/...
 	$(GO) test -race -timeout 10m ./fusefs ./fusefs/blockcache
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=1000x
 	$(GO) test -count=1 -timeout 10m -p 1 ./tests/lab/... ./tests/bench ./tests/demo ./tests/powerloss ./tests/faults
+	$(GO) test -count=1 -timeout 20m ./tests/packages
 	GO="$(GO)" tests/e2e/sidebyside
 
 # Every fuzz target, one after the other, for FUZZTIME each. Tests ask for a number of
@@ -77,10 +126,10 @@ fuzz: setup-build
 	done
 
 lint: setup-build
-	@unformatted=$$(gofmt -l cmd fusefs internal nbdproxy replicator systemd tests); \
+	@unformatted=$$(gofmt -l cmd fusefs internal nbdproxy packaging replicator systemd tests); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags faultpoints ./...
+	$(GO) vet -tags faultpoints,docs ./...
 	$(GO) run $(STATICCHECK) ./...
 
 # N faults in syncs, chosen by SEED; what is left afterwards must be right.

@@ -27,6 +27,7 @@ func main() {
 		SilenceUsage: true,
 	}
 	root.AddCommand(serveCommand(), applyCommand(), hashCommand(), proxyCommand(), dumpCommand(), verifyCommand())
+	addDocs(root)
 	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {

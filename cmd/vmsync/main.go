@@ -40,9 +40,20 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
+	root := rootCommand()
+	addDocs(root)
+	root.SetArgs(expandShortForm(args))
+	return exitCode(root.ExecuteContext(ctx))
+}
+
+// rootCommand is the whole tree of commands.
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "vmsync",
-		Short:         "Keep a second hypervisor ready to run your virtual machines",
+		Use:   "vmsync",
+		Short: "Keep a second hypervisor ready to run your virtual machines",
+		Long: `vmsync keeps a second hypervisor ready to run libvirt/KVM machines: it asks libvirt for the blocks that changed, streams
+them to another host, and keeps every checkpoint there as a state to browse, restore or boot. vmsync(7) explains the words
+and what can be relied on.`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -52,8 +63,8 @@ func run(ctx context.Context, args []string) int {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(syncCommand(), serveCommand(), statusCommand(), sendCommand(), receiveCommand(), streamCommand(), statesCommand(), verifyCommand(), restoreCommand(), exportCommand(), mountCommand(), umountCommand(),
 		pruneCommand(), discardRunCommand(), pauseCommand(), resumeCommand(), doctorCommand(), configCommand(), notifyCommand(), agentCommand(), guardCommand())
-	root.SetArgs(expandShortForm(args))
-	return exitCode(root.ExecuteContext(ctx))
+	addCompletions(root)
+	return root
 }
 
 // survivePipes makes a write to a stdout or stderr that nobody reads any more an error

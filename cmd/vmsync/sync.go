@@ -29,6 +29,7 @@ const defaultStore = "/var/lib/vmsync"
 type syncFlags struct {
 	sourceURI, targetURI string
 	sourceDomain         string
+	instance             string
 	rate, transport      string
 	minChanged           string
 	estimate             bool
@@ -65,6 +66,7 @@ A machine that the running service of this host replicates is synced by the serv
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.sourceDomain, "source-domain", "", "the domain, instead of DOMAIN")
+	flags.StringVar(&f.instance, "instance", "", "the domain, instead of DOMAIN, as the instance of a systemd unit has it")
 	flags.StringVar(&f.sourceURI, "source-uri", "qemu:///system", "libvirt URI of the host that runs the domain")
 	flags.StringVar(&f.targetURI, "target-uri", "qemu:///system", "libvirt URI of the host that keeps the replica")
 	flags.StringVar(&f.req.TargetDomain, "target-domain", "", "name of the replica (default: the domain's name)")
@@ -86,7 +88,12 @@ A machine that the running service of this host replicates is synced by the serv
 
 // complete checks the command line and fills in what follows from it.
 func (f *syncFlags) complete(args []string) error {
+	if f.instance != "" {
+		args = append(args, instanceName(f.instance))
+	}
 	switch {
+	case len(args) > 1:
+		return errors.New("--instance is instead of DOMAIN")
 	case len(args) == 1 && f.sourceDomain != "" && f.sourceDomain != args[0]:
 		return fmt.Errorf("two domains given: %s and %s", args[0], f.sourceDomain)
 	case len(args) == 1:

@@ -39,7 +39,7 @@ func TestMountRunsAsAServiceAndFromFstab(t *testing.T) {
 	})
 	on(t, hostb, "mkdir", "-p", mountPoint)
 	on(t, hostb, "systemctl", "daemon-reload")
-	if out := on(t, hostb, "sh", "-c", "systemd-analyze verify vmsync-mount@mnt-vmsync.service 2>&1"); out != "" {
+	if out := on(t, hostb, "sh", "-c", "systemd-analyze verify --man=no vmsync-mount@mnt-vmsync.service 2>&1"); out != "" {
 		t.Errorf("systemd-analyze verify: %s", out)
 	}
 	on(t, hostb, "systemd-analyze", "security", "--offline=true", "--threshold=60", unitDir+"vmsync-mount@.service")

@@ -52,7 +52,7 @@ func startService(t *testing.T, config string) {
 	})
 	configure(t, config)
 	on(t, hostb, "systemctl", "daemon-reload")
-	if out := on(t, hostb, "sh", "-c", "systemd-analyze verify vmsync.service 2>&1"); out != "" {
+	if out := on(t, hostb, "sh", "-c", "systemd-analyze verify --man=no vmsync.service 2>&1"); out != "" {
 		t.Errorf("systemd-analyze verify: %s", out)
 	}
 	on(t, hostb, "systemd-analyze", "security", "--offline=true", "--threshold=35", serviceUnit)
