@@ -6,7 +6,8 @@
 // first; an agent of another protocol version is refused. The controller pings
 // every [pingEvery]; an agent that hears nothing for [silence], or whose stdin
 // closes, ends what it began and exits. A controller that hears nothing for
-// [silence] gives up on the agent.
+// [silence] gives up on the agent. Calls of which the controller's context has ended are
+// canceled at the agent, too, where other methods may follow.
 //
 // The package must never decide anything about a replication.
 package remote
@@ -28,16 +29,19 @@ const (
 	methodPing     = "ping"
 	methodClose    = "close"
 	methodProgress = "progress" // notification from the agent
+	methodOutput   = "output"   // notification from the agent: a line that a hook wrote
+	methodCancel   = "cancel"   // notification from the controller, which waits for a call no more
 
-	methodList    = "source.list"
-	methodInspect = "source.inspect"
-	methodChanged = "source.changed"
-	methodTake    = "source.takeknown"
-	methodBegin   = "source.begin"
-	methodSent    = "source.wait"
-	methodHashed  = "source.hashed"
-	methodFinish  = "source.finish"
-	methodAbandon = "source.abandon"
+	methodList     = "source.list"
+	methodInspect  = "source.inspect"
+	methodChanged  = "source.changed"
+	methodTake     = "source.takeknown"
+	methodBegin    = "source.begin"
+	methodSent     = "source.wait"
+	methodHashed   = "source.hashed"
+	methodFinish   = "source.finish"
+	methodAbandon  = "source.abandon"
+	methodOnSource = "source.hook"
 
 	methodOpen     = "target.open"
 	methodPrepare  = "target.prepare"
@@ -45,6 +49,7 @@ const (
 	methodReceived = "target.wait"
 	methodCommit   = "target.commit"
 	methodSettle   = "target.settle"
+	methodOnTarget = "target.hook"
 )
 
 // Role says which end an agent is.
@@ -63,6 +68,14 @@ type hello struct {
 
 type changedRequest struct {
 	Checkpoint string `json:"checkpoint"`
+}
+
+type cancelRequest struct {
+	ID string `json:"id"` // of the call
+}
+
+type outputLine struct {
+	Line string `json:"line"`
 }
 
 type finishRequest struct {

@@ -32,6 +32,14 @@ func watched[Resp any](ctx context.Context, c *Conn, method string, req any, pro
 	return call[Resp](ctx, c, method, req)
 }
 
+// hook is a call that reports lines of output while it lasts.
+func hook(ctx context.Context, c *Conn, method string, r replicator.HookRequest, output func(string)) error {
+	c.onOutput(output)
+	defer c.onOutput(nil)
+	_, err := call[struct{}](ctx, c, method, r)
+	return err
+}
+
 // List implements replicator.SourceEnd.
 func (s Source) List(ctx context.Context) ([]replicator.SourceDomain, error) {
 	all, err := call[[]replicator.SourceDomain](ctx, s.Conn, methodList, struct{}{})
@@ -88,6 +96,11 @@ func (s Source) Abandon(ctx context.Context) error {
 	return err
 }
 
+// Hook implements replicator.SourceEnd.
+func (s Source) Hook(ctx context.Context, r replicator.HookRequest, output func(string)) error {
+	return hook(ctx, s.Conn, methodOnSource, r, output)
+}
+
 // Open implements replicator.TargetEnd.
 func (t Target) Open(ctx context.Context, r replicator.OpenRequest) (*replicator.TargetView, error) {
 	return call[replicator.TargetView](ctx, t.Conn, methodOpen, r)
@@ -116,4 +129,9 @@ func (t Target) Commit(ctx context.Context, r replicator.CommitRequest) (*replic
 // Settle implements replicator.TargetEnd.
 func (t Target) Settle(ctx context.Context) (*replicator.Settled, error) {
 	return call[replicator.Settled](ctx, t.Conn, methodSettle, struct{}{})
+}
+
+// Hook implements replicator.TargetEnd.
+func (t Target) Hook(ctx context.Context, r replicator.HookRequest, output func(string)) error {
+	return hook(ctx, t.Conn, methodOnTarget, r, output)
 }

@@ -95,6 +95,10 @@ func (a *agent) methods() handler.Map {
 		}),
 		methodPing:  handler.New(func(context.Context) error { return nil }),
 		methodClose: handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
+		methodCancel: handler.New(func(ctx context.Context, r cancelRequest) error {
+			jrpc2.ServerFromContext(ctx).CancelRequest(r.ID)
+			return nil
+		}),
 
 		methodList: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) ([]replicator.SourceDomain, error) {
 			return s.List(ctx)
@@ -115,6 +119,7 @@ func (a *agent) methods() handler.Map {
 		methodAbandon: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) (struct{}, error) {
 			return struct{}{}, s.Abandon(ctx)
 		}),
+		methodOnSource: serve(a, &a.source, hookAndPush[replicator.SourceEnd]),
 
 		methodOpen:     serve(a, &a.target, replicator.TargetEnd.Open),
 		methodPrepare:  serve(a, &a.target, prepareAndPush),
@@ -124,6 +129,7 @@ func (a *agent) methods() handler.Map {
 		methodSettle: serve(a, &a.target, func(t replicator.TargetEnd, ctx context.Context, _ struct{}) (*replicator.Settled, error) {
 			return t.Settle(ctx)
 		}),
+		methodOnTarget: serve(a, &a.target, hookAndPush[replicator.TargetEnd]),
 	}
 }
 
@@ -214,4 +220,12 @@ func waitAndPush[End interface {
 	Wait(context.Context, func(replicator.Progress)) (*replicator.StreamResult, error)
 }](e End, ctx context.Context, _ struct{}) (*replicator.StreamResult, error) {
 	return e.Wait(ctx, push(ctx))
+}
+
+// hookAndPush runs a hook and sends what it writes.
+func hookAndPush[End interface {
+	Hook(context.Context, replicator.HookRequest, func(string)) error
+}](e End, ctx context.Context, req replicator.HookRequest) (struct{}, error) {
+	srv := jrpc2.ServerFromContext(ctx)
+	return struct{}{}, e.Hook(ctx, req, func(line string) { _ = srv.Notify(ctx, methodOutput, outputLine{line}) })
 }
