@@ -128,8 +128,8 @@ func (r *HookRequest) Name() string {
 	return "the " + string(r.About.Stage) + " hook " + program + " " + cmp.Or(where[r.On], string(r.On))
 }
 
-// HookError is the error of a hook that an end could not run, or that did not end well. It
-// keeps the kind of an error that has one.
+// HookError is the error of a hook that could not be run, or that did not end well: of
+// KindHookFailed, or KindCanceled if its caller gave up.
 func HookError(r *HookRequest, hint string, err error) error {
 	kind := KindHookFailed
 	if errors.Is(err, context.Canceled) {

@@ -174,7 +174,7 @@ func TestTimeoutLeavesNothing(t *testing.T) {
 	if f.Timeout != time.Second || f.Signal != syscall.SIGKILL || !strings.HasPrefix(f.Error(), "it took longer than 1s and was ended") {
 		t.Errorf("%+v: %v", f, f)
 	}
-	if took := time.Since(began); took < time.Second+grace || took > 3*time.Second+grace {
+	if took := time.Since(began); took < time.Second+grace || took > 10*time.Second+grace {
 		t.Errorf("it was ended after %v", took)
 	}
 	if len(lines) != 4 {
@@ -241,11 +241,19 @@ func TestKilledCallerLeavesNothing(t *testing.T) {
 
 func TestKilledSupervisorTakesTheProgramWithIt(t *testing.T) {
 	t.Parallel()
-	var pid string
-	_, err := run(t, t.Context(), Command{Argv: []string{"/bin/sh", "-c", `echo $$; kill -KILL $PPID; sleep 3600`}, Env: []string{"PATH=/usr/bin:/bin"}, Timeout: time.Minute})
-	if err == nil || !strings.Contains(err.Error(), "has died") {
-		t.Errorf("got %v (%s)", err, pid)
+	lines, err := run(t, t.Context(), Command{Argv: []string{"/bin/sh", "-c", `echo $$; kill -KILL $PPID; exec sleep 3600`}, Env: []string{"PATH=/usr/bin:/bin"}, Timeout: time.Minute})
+	if err == nil || !strings.Contains(err.Error(), "has died") || len(lines) != 1 {
+		t.Fatalf("got %v, %q", err, lines)
 	}
+	// Its new parent reaps it when it likes.
+	for range 100 {
+		stat, err := os.ReadFile("/proc/" + lines[0] + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("process %s is still there", lines[0])
 }
 
 func TestWhatIsLeftInTheBackgroundEndsWithTheProgram(t *testing.T) {
@@ -255,7 +263,7 @@ func TestWhatIsLeftInTheBackgroundEndsWithTheProgram(t *testing.T) {
 	if err != nil || len(lines) != 2 {
 		t.Fatalf("%v, %q", err, lines)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	gone(t, lines...)
@@ -267,8 +275,8 @@ func TestHugeOutputIsReadAndBounded(t *testing.T) {
 		script, end string
 		lines       int
 	}{
-		"many lines":    {`yes 0123456789 | head -n 1000000; echo the end; exit 1`, "the end", maxLines + 1},
-		"one long line": {`head -c 50000000 /dev/zero | tr '\0' x; echo; echo the end; exit 1`, "the end", maxPassed/maxLine + 1},
+		"many lines":    {`yes 0123456789 | head -n 100000; echo the end; exit 1`, "the end", maxLines + 1},
+		"one long line": {`head -c 5000000 /dev/zero | tr '\0' x; echo; echo the end; exit 1`, "the end", maxPassed/maxLine + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lines, err := shell(t, t.Context(), time.Minute, c.script)
