@@ -35,6 +35,14 @@ func (r *run) bracketed(ctx context.Context, take func() error) error {
 	}
 	after := r.hooksAfter(r.late, r.req.Hooks.AfterCheckpoint, about)
 	r.hookFailed = r.hookFailed || after != nil
+	return both(err, after)
+}
+
+// both is what came of a run and of the hooks after it.
+func both(err, after error) error {
+	if after == nil {
+		return err
+	}
 	return errors.Join(err, after)
 }
 
@@ -47,7 +55,7 @@ func (r *run) end(ctx context.Context, err error) error {
 	if r.sum != nil {
 		about.Outcome, about.State, about.Consistency = HookSucceeded, r.sum.State, r.sum.Consistency
 	}
-	return errors.Join(err, Phase(r.out, event.PhaseAfter, func() error { return r.hooksAfter(r.late, r.req.Hooks.After, about) }))
+	return both(err, Phase(r.out, event.PhaseAfter, func() error { return r.hooksAfter(r.late, r.req.Hooks.After, about) }))
 }
 
 // about is what hooks of a stage are told.

@@ -32,16 +32,16 @@ type Serve struct {
 	// may be empty, for no stream.
 	Listen string `json:"listen,omitempty"`
 	// Connect, if given, is tried first; Listen is for when that fails.
-	Connect  *Connect `json:"connect,omitempty"`
-	Lanes    int      `json:"lanes,omitempty"`    // connections that carry the stream, 1 to 16; 0 is 1
-	Compress string   `json:"compress,omitempty"` // "auto" (default), "none", "s2", "zstd" or "zstd:LEVEL"
-	Rate     int64    `json:"rate,omitempty"`     // bytes of stream per second; 0 is no limit
-	// Patience is how much longer than a minute to wait for the client, in nanoseconds.
-	Patience time.Duration `json:"patience,omitempty"`
-	NBD      *NBD          `json:"nbd,omitempty"` // offer the exports to NBD clients, too
-	Disks    []ServeDisk   `json:"disks"`
+	Connect  *Connect    `json:"connect,omitempty"`
+	Lanes    int         `json:"lanes,omitempty"`    // connections that carry the stream, 1 to 16; 0 is 1
+	Compress string      `json:"compress,omitempty"` // "auto" (default), "none", "s2", "zstd" or "zstd:LEVEL"
+	Rate     int64       `json:"rate,omitempty"`     // bytes of stream per second; 0 is no limit
+	NBD      *NBD        `json:"nbd,omitempty"`      // offer the exports to NBD clients, too
+	Disks    []ServeDisk `json:"disks"`
 	// State goes into the stream's header as it is, a JSON object; absent for none.
 	State json.RawMessage `json:"state,omitempty"`
+	// Patience is how much longer than a minute to wait for the client, in nanoseconds.
+	Patience time.Duration `json:"patience,omitempty"`
 }
 
 // Connect is where a receiver listens for TLS connections, and how both know each
@@ -83,16 +83,16 @@ type ServeDisk struct {
 // A stream whose header differs in any of these values is refused before
 // anything is written.
 type Apply struct {
-	Version    int     `json:"version"`
-	Domain     string  `json:"domain"`
-	Checkpoint string  `json:"checkpoint"`
-	Parent     string  `json:"parent,omitempty"`
-	Listen     string  `json:"listen"`           // as in Serve; exactly one client brings the stream
-	Direct     *Direct `json:"direct,omitempty"` // where else it may come from
-	Lanes      int     `json:"lanes,omitempty"`  // as in Serve
+	Version    int         `json:"version"`
+	Domain     string      `json:"domain"`
+	Checkpoint string      `json:"checkpoint"`
+	Parent     string      `json:"parent,omitempty"`
+	Listen     string      `json:"listen"`           // as in Serve; exactly one client brings the stream
+	Direct     *Direct     `json:"direct,omitempty"` // where else it may come from
+	Lanes      int         `json:"lanes,omitempty"`  // as in Serve
+	Disks      []ApplyDisk `json:"disks"`
 	// Patience is as in Serve.
 	Patience time.Duration `json:"patience,omitempty"`
-	Disks    []ApplyDisk   `json:"disks"`
 }
 
 // ApplyDisk is one NBD server to write to.

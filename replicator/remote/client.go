@@ -39,7 +39,7 @@ type Conn struct {
 
 	mu       sync.Mutex
 	progress func(replicator.Progress)
-	output   func(line string)
+	output   output
 }
 
 // Connect greets an agent and gives it its role. It takes over the process also
@@ -95,26 +95,6 @@ func (c *Conn) notified(p replicator.Progress) {
 	if c.progress != nil {
 		c.progress(p)
 	}
-}
-
-func (c *Conn) wrote(line string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.output != nil {
-		c.output(line)
-	}
-}
-
-func (c *Conn) onOutput(f func(string)) {
-	c.mu.Lock()
-	c.output = f
-	c.mu.Unlock()
-}
-
-// tellCanceled has the agent end a call that nobody waits for any more: it runs one method
-// at a time, and there may be more to come.
-func tellCanceled(client *jrpc2.Client, call *jrpc2.Response) {
-	_ = client.Notify(context.Background(), methodCancel, cancelRequest{ID: call.ID()}) // or the connection is broken
 }
 
 func (c *Conn) onProgress(f func(replicator.Progress)) {

@@ -6,8 +6,8 @@
 // first; an agent of another protocol version is refused. The controller pings
 // every [pingEvery]; an agent that hears nothing for [silence], or whose stdin
 // closes, ends what it began and exits. A controller that hears nothing for
-// [silence] gives up on the agent. Calls of which the controller's context has ended are
-// canceled at the agent, too, where other methods may follow.
+// [silence] gives up on the agent. A call that the controller waits for no more is
+// canceled at the agent, which runs one method at a time: others may follow.
 //
 // The package must never decide anything about a replication.
 package remote
@@ -29,19 +29,16 @@ const (
 	methodPing     = "ping"
 	methodClose    = "close"
 	methodProgress = "progress" // notification from the agent
-	methodOutput   = "output"   // notification from the agent: a line that a hook wrote
-	methodCancel   = "cancel"   // notification from the controller, which waits for a call no more
 
-	methodList     = "source.list"
-	methodInspect  = "source.inspect"
-	methodChanged  = "source.changed"
-	methodTake     = "source.takeknown"
-	methodBegin    = "source.begin"
-	methodSent     = "source.wait"
-	methodHashed   = "source.hashed"
-	methodFinish   = "source.finish"
-	methodAbandon  = "source.abandon"
-	methodOnSource = "source.hook"
+	methodList    = "source.list"
+	methodInspect = "source.inspect"
+	methodChanged = "source.changed"
+	methodTake    = "source.takeknown"
+	methodBegin   = "source.begin"
+	methodSent    = "source.wait"
+	methodHashed  = "source.hashed"
+	methodFinish  = "source.finish"
+	methodAbandon = "source.abandon"
 
 	methodOpen     = "target.open"
 	methodPrepare  = "target.prepare"
@@ -49,7 +46,6 @@ const (
 	methodReceived = "target.wait"
 	methodCommit   = "target.commit"
 	methodSettle   = "target.settle"
-	methodOnTarget = "target.hook"
 )
 
 // Role says which end an agent is.
@@ -68,14 +64,6 @@ type hello struct {
 
 type changedRequest struct {
 	Checkpoint string `json:"checkpoint"`
-}
-
-type cancelRequest struct {
-	ID string `json:"id"` // of the call
-}
-
-type outputLine struct {
-	Line string `json:"line"`
 }
 
 type finishRequest struct {

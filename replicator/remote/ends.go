@@ -32,14 +32,6 @@ func watched[Resp any](ctx context.Context, c *Conn, method string, req any, pro
 	return call[Resp](ctx, c, method, req)
 }
 
-// hook is a call that reports lines of output while it lasts.
-func hook(ctx context.Context, c *Conn, method string, r replicator.HookRequest, output func(string)) error {
-	c.onOutput(output)
-	defer c.onOutput(nil)
-	_, err := call[struct{}](ctx, c, method, r)
-	return err
-}
-
 // List implements replicator.SourceEnd.
 func (s Source) List(ctx context.Context) ([]replicator.SourceDomain, error) {
 	all, err := call[[]replicator.SourceDomain](ctx, s.Conn, methodList, struct{}{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,12 +39,13 @@ func TestLinesOfAHookArriveInOrderAndBeforeItsEnd(t *testing.T) {
 // TestCallThatIsGivenUpEndsAtTheAgentToo has another one follow: an agent runs one at a time.
 func TestCallThatIsGivenUpEndsAtTheAgentToo(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan struct{})
-	e := &end{closed: make(chan struct{}), hook: func(ctx context.Context, program string, _ func(string)) error {
+	e := &end{closed: make(chan struct{}), hook: func(ctx context.Context, program string, output func(string)) error {
 		if program == "hangs" {
 			close(started)
 			<-ctx.Done()
 			close(ended)
 		}
+		output(program)
 		return ctx.Err()
 	}}
 	conn, _ := connectTo(t, e)
@@ -56,8 +58,10 @@ func TestCallThatIsGivenUpEndsAtTheAgentToo(t *testing.T) {
 	}
 	next, cancelNext := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancelNext()
-	if err := (Source{conn}).Hook(next, replicator.HookRequest{Command: []string{"undoes"}}, nil); err != nil {
-		t.Fatalf("what follows: %v", err)
+	var lines []string
+	err := Source{conn}.Hook(next, replicator.HookRequest{Command: []string{"undoes"}}, func(line string) { lines = append(lines, line) })
+	if err != nil || !slices.Equal(lines, []string{"undoes"}) {
+		t.Fatalf("what follows: %v, %q", err, lines)
 	}
 	select {
 	case <-ended:

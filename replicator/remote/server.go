@@ -93,12 +93,9 @@ func (a *agent) methods() handler.Map {
 			reply, err := a.hello(h)
 			return reply, encodeError(err)
 		}),
-		methodPing:  handler.New(func(context.Context) error { return nil }),
-		methodClose: handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
-		methodCancel: handler.New(func(ctx context.Context, r cancelRequest) error {
-			jrpc2.ServerFromContext(ctx).CancelRequest(r.ID)
-			return nil
-		}),
+		methodPing:   handler.New(func(context.Context) error { return nil }),
+		methodClose:  handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
+		methodCancel: handler.New(cancelCall),
 
 		methodList: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) ([]replicator.SourceDomain, error) {
 			return s.List(ctx)
@@ -220,12 +217,4 @@ func waitAndPush[End interface {
 	Wait(context.Context, func(replicator.Progress)) (*replicator.StreamResult, error)
 }](e End, ctx context.Context, _ struct{}) (*replicator.StreamResult, error) {
 	return e.Wait(ctx, push(ctx))
-}
-
-// hookAndPush runs a hook and sends what it writes.
-func hookAndPush[End interface {
-	Hook(context.Context, replicator.HookRequest, func(string)) error
-}](e End, ctx context.Context, req replicator.HookRequest) (struct{}, error) {
-	srv := jrpc2.ServerFromContext(ctx)
-	return struct{}{}, e.Hook(ctx, req, func(line string) { _ = srv.Notify(ctx, methodOutput, outputLine{line}) })
 }

@@ -13,7 +13,7 @@ import (
 type tap struct {
 	*lines
 	progress func(replicator.Progress)
-	output   func(line string)
+	output   func(outputLine)
 }
 
 // Recv reads one message that is not one of these.
@@ -48,7 +48,7 @@ func (t tap) take(msg []byte) bool {
 		if json.Unmarshal(note.Params, &o) != nil {
 			return false
 		}
-		t.output(o.Line)
+		t.output(o)
 	default:
 		return false
 	}
