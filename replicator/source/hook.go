@@ -76,6 +76,10 @@ func (e *End) guestHook(ctx context.Context, req *replicator.HookRequest, output
 	return guestEnd(exit, output)
 }
 
+// errGuestForgot says that an agent does not know a program that it has started: it tells of
+// its end once, and libvirt has dropped that as too long; or the agent is not the same.
+var errGuestForgot = errors.New("the guest's agent knows nothing of it any more: it was restarted, or the hook wrote more than libvirt passes on, about 3 MB")
+
 // awaitGuest waits until a program in the guest has ended. An agent that is busy with
 // something else may not answer for a while.
 func (e *End) awaitGuest(ctx context.Context, pid int64) (*libvirt.GuestExit, error) {
@@ -84,6 +88,8 @@ func (e *End) awaitGuest(ctx context.Context, pid int64) (*libvirt.GuestExit, er
 		switch {
 		case err == nil && exit.Exited:
 			return exit, nil
+		case err != nil && refused(err):
+			return nil, fmt.Errorf("%w: %w", errGuestForgot, err)
 		case err != nil && !errors.Is(err, libvirt.ErrAgentUnresponsive):
 			return nil, err
 		}
