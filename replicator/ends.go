@@ -43,6 +43,12 @@ type SourceEnd interface {
 	// Abandon says, after Wait has returned a result, that the target has not accepted
 	// the state and nobody will ask it to: Close then deletes the checkpoint as well.
 	Abandon(ctx context.Context) error
+	// Hook runs a hook on the source's host or in the guest, and returns when nothing of
+	// it is left; of one in a guest, which takes too long, that cannot be promised. It may
+	// be called at any time after Inspect, also after a method that has failed. Lines of
+	// its output are passed on as they come, up to a bound. The error is of
+	// KindHookFailed if it did not end well in its time.
+	Hook(ctx context.Context, req HookRequest, output func(line string)) error
 	// Close ends everything the run began and has not finished: the data plane, the
 	// backup job, the checkpoint Begin made; and releases the lock. The guest is
 	// thawed when it returns, or a guard goes on trying. Once Wait has returned a
@@ -78,6 +84,9 @@ type TargetEnd interface {
 	// merges the overlays that are no longer needed. What it could not do is done by the
 	// next run.
 	Settle(ctx context.Context) (*Settled, error)
+	// Hook runs a hook on the target's host; see SourceEnd. It may be called at any time
+	// after Open.
+	Hook(ctx context.Context, req HookRequest, output func(line string)) error
 	// Close ends everything the run began and has not committed and releases the
 	// lock. A folder that Open made goes too, unless a source may know its pair.
 	Close() error
@@ -183,6 +192,8 @@ type BeginRequest struct {
 	Compress string   `json:"compress,omitempty"`
 	Rate     int64    `json:"rate,omitempty"`  // bytes of stream per second; 0 is no limit
 	Lanes    int      `json:"lanes,omitempty"` // connections for the stream; 0 is 1
+	// Patience is how much longer than usual to wait for who takes the stream.
+	Patience time.Duration `json:"patience,omitempty"`
 	// Direct is where the target listens, if it does. The source tries to connect.
 	Direct *DirectTarget `json:"direct,omitempty"`
 	// Describe, if not nil, has the stream describe its state, so that it can be
@@ -379,6 +390,8 @@ type PrepareRequest struct {
 	// is kept for the next.
 	Resume bool `json:"resume,omitempty"`
 	Lanes  int  `json:"lanes,omitempty"` // connections for the stream; 0 is 1
+	// Patience is how much longer than usual the target is to wait for the stream.
+	Patience time.Duration `json:"patience,omitempty"`
 	// Direct asks the target to listen for the source as well.
 	Direct *ListenDirect `json:"direct,omitempty"`
 }

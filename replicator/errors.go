@@ -51,6 +51,7 @@ const (
 	KindOutput         = "output"          // the stream cannot be written to stdout
 	KindInput          = "input"           // the stream cannot be read from stdin
 	KindListen         = "listen"          // there cannot be listened at the address
+	KindHookFailed     = "hook-failed"     // a hook of the configuration did not end well
 
 	// The target's replica.
 	KindStore         = "store"             // the store cannot be read or written
@@ -132,6 +133,8 @@ func (e *Error) Advice() string {
 		return "run it again; it cleans up what this one left"
 	case KindDenied:
 		return "vmsync must be root there, or on the source the account that is set up for it (docs/SOURCE-ACCOUNT.md)"
+	case KindHookFailed:
+		return "see what it says, and put it right, or the hook in the configuration"
 	}
 	return "run it again with -v to see the log of both ends"
 }

@@ -34,6 +34,7 @@ type Request struct {
 	// disk is incremental and the source can tell; otherwise the run goes on.
 	MinChanged    int64
 	SkipUnchanged bool
+	Hooks         Hooks
 }
 
 // Synced is what a sync came to. One of its fields is set.
@@ -50,9 +51,25 @@ type Relay func(ctx context.Context, sourceSocket, targetSocket string, lanes in
 // Sync replicates once. Both ends must be fresh; Sync closes neither. It
 // returns a summary only when the new state is durable on the target. An error
 // after that moment (a checkpoint that could not be deleted, a domain that could
-// not be defined) comes with the summary. Of any other error Synced is empty.
+// not be defined, a hook that failed) comes with the summary. Of any other error
+// Synced is empty. When ctx ends, hooks that are still to run have 30 s.
 func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay Relay, out event.Sink) (Synced, error) {
 	r := &run{req: req, src: src, dst: dst, relay: relay, out: out, start: time.Now()}
+	var stop context.CancelFunc
+	r.late, stop = outlasting(ctx, lastHooks, errNoTime)
+	defer stop()
+	err := r.end(ctx, r.steps(ctx))
+	switch {
+	case r.sum != nil:
+		r.sum.Duration = time.Since(r.start)
+	case r.skipped != nil:
+		r.skipped.Duration = time.Since(r.start)
+	}
+	return Synced{Summary: r.sum, Skipped: r.skipped}, err
+}
+
+// steps goes through the phases.
+func (r *run) steps(ctx context.Context) error {
 	for _, step := range []struct {
 		phase event.Phase
 		do    func(context.Context) error
@@ -62,17 +79,11 @@ func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay 
 		{event.PhaseTransfer, r.transfer},
 		{event.PhaseCommit, r.commit},
 	} {
-		if err := Phase(out, step.phase, func() error { return step.do(ctx) }); err != nil {
-			return Synced{}, err
-		}
-		if r.skipped != nil {
-			r.skipped.Duration = time.Since(r.start)
-			return Synced{Skipped: r.skipped}, nil
+		if err := Phase(r.out, step.phase, func() error { return step.do(ctx) }); err != nil || r.skipped != nil {
+			return err
 		}
 	}
-	err := Phase(out, event.PhaseFinish, func() error { return r.finish(ctx) })
-	r.sum.Duration = time.Since(r.start)
-	return Synced{Summary: r.sum}, err
+	return Phase(r.out, event.PhaseFinish, func() error { return r.finish(ctx) })
 }
 
 // run is one replication on its way.
@@ -93,6 +104,10 @@ type run struct {
 	sent     *StreamResult
 	moved    time.Duration // how long the transfer took
 	sum      *event.Summary
+
+	late       context.Context // of hooks that run however the run ends
+	reached    bool            // the run got to where hooks run
+	hookFailed bool            // one that the run fails of, before the transfer
 }
 
 // Phase runs one phase of a run and tells of it.
@@ -146,7 +161,7 @@ func (r *run) begin(ctx context.Context) error {
 		var e *Error
 		why, unusable := parentUnusable(r.out, r.plan, err)
 		switch {
-		case err == nil || again > len(r.plan.Disks):
+		case err == nil || r.hookFailed || again > len(r.plan.Disks):
 			return err
 		case unusable:
 			r.plan = r.plan.WithoutParent(why)
@@ -162,12 +177,12 @@ func (r *run) begin(ctx context.Context) error {
 func (r *run) tryBegin(ctx context.Context) (err error) {
 	tellFull(r.out, r.plan)
 	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent,
-		Lanes: lanes, Direct: r.listenDirect(), Resume: true}
+		Lanes: lanes, Direct: r.listenDirect(), Resume: true, Patience: r.hookPatience()}
 	for _, d := range r.plan.Disks {
 		prepare.Disks = append(prepare.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental, Resync: d.Resync})
 	}
 	begin := beginRequest(r.plan, r.req.Compress)
-	begin.Rate, begin.Lanes = r.req.Rate, lanes
+	begin.Rate, begin.Lanes, begin.Patience = r.req.Rate, lanes, r.hookPatience()
 	begin.Quiesce, begin.FreezeMountpoints = r.req.Quiesce, r.req.FreezeMountpoints
 	r.prepared, err = r.dst.Prepare(ctx, prepare, newProgress(r.out).sent)
 	if err != nil {
@@ -177,7 +192,10 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 	if err := r.handKnown(ctx, &begin); err != nil {
 		return err
 	}
-	if r.begun, err = r.src.Begin(ctx, begin); err != nil {
+	if err := r.bracketed(ctx, func() (err error) {
+		r.begun, err = r.src.Begin(ctx, begin)
+		return err
+	}); err != nil {
 		return err
 	}
 	if err := r.checkTransport(); err != nil {

@@ -34,6 +34,7 @@ func (v *settings) complete(f *findings) Policy {
 		Quiesce:           *v.quiesce,
 		FreezeMountpoints: v.freezeMountpoints,
 		Before:            v.before,
+		AfterCheckpoint:   v.afterCheckpoint,
 		After:             v.after,
 
 		Notify: v.notify,

@@ -99,7 +99,7 @@ func TestWhatIsWrongWithAFile(t *testing.T) {
 		}},
 		{"unknown keys and wrong kinds", head + "machines: [{name: x, evry: 15m, ruote: 1, before: x, after: [x], rate: {x: y}, [a]: b}]\n", []string{
 			`f:4:22: unknown key "evry" in an item of machines: did you mean every?`,
-			`f:4:33: unknown key "ruote" in an item of machines: known are name, source, every, cron, rpo, max_age, min_changed, min_changed_max_age, keep, store, target_domain, disks, exclude_disks, compress, transport, rate, quiesce, freeze_mountpoints, before, after, notify, group`,
+			`f:4:33: unknown key "ruote" in an item of machines: known are name, source, every, cron, rpo, max_age, min_changed, min_changed_max_age, keep, store, target_domain, disks, exclude_disks, compress, transport, rate, quiesce, freeze_mountpoints, before, after_checkpoint, after, notify, group`,
 			"f:4:51: before is a single value: write a list, each item with a - in front",
 			"f:4:62: an item of after is a single value: write keys with values below it",
 			"f:4:72: rate is keys with values: write a list, each item with a - in front",

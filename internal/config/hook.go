@@ -25,7 +25,7 @@ const (
 	Warn  OnFailure = "warn"  // it goes on, and tells
 )
 
-// Hook is a program to run before or after a sync.
+// Hook is a program to run during a sync.
 type Hook struct {
 	On      Place
 	Command []string // program and arguments, as they are: no shell; the program's path is absolute, but for a guest's

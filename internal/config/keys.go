@@ -8,7 +8,7 @@ func topKeys() []string {
 
 func settingKeys() []string {
 	return []string{"every", "cron", "rpo", "max_age", "min_changed", "min_changed_max_age", "keep", "store", "target_domain", "disks", "exclude_disks",
-		"compress", "transport", "rate", "quiesce", "freeze_mountpoints", "before", "after", "notify", "group"}
+		"compress", "transport", "rate", "quiesce", "freeze_mountpoints", "before", "after_checkpoint", "after", "notify", "group"}
 }
 
 func hostKeys() []string { return []string{"uri", "identity_file", "known_hosts", "ssh_config"} }

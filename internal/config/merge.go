@@ -36,6 +36,7 @@ func merge(under, over *settings) *settings {
 	}
 	layList(&m.freezeMountpoints, over.freezeMountpoints)
 	layList(&m.before, over.before)
+	layList(&m.afterCheckpoint, over.afterCheckpoint)
 	layList(&m.after, over.after)
 	layList(&m.notify, over.notify)
 	lay(&m.group, over.group)

@@ -28,7 +28,9 @@ type Policy struct {
 
 	Quiesce           Quiesce
 	FreezeMountpoints []string // mount points in the guest; empty is all of them
-	Before, After     []Hook
+	Before            []Hook   // shortly before the guest is frozen
+	AfterCheckpoint   []Hook   // when it is thawed, or if that did not come about
+	After             []Hook   // at the end of the run
 
 	Notify []string // names in Config.Notifications; empty is nobody
 	Group  string   // machines whose checkpoints are taken together; empty is none

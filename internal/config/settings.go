@@ -27,6 +27,7 @@ type settings struct {
 	quiesce           *Quiesce
 	freezeMountpoints []string
 	before, after     []Hook
+	afterCheckpoint   []Hook
 
 	notify []string
 	group  *string
@@ -79,6 +80,7 @@ func readSettings(s section, layer string, rank int) *settings {
 		quiesce:           one(s, "quiesce", oneOf(QuiesceRequired, QuiescePreferred, QuiesceNo)),
 		freezeMountpoints: many(s, "freeze_mountpoints", mountpoint),
 		before:            readHooks(s, "before", Abort),
+		afterCheckpoint:   readHooks(s, "after_checkpoint", Warn),
 		after:             readHooks(s, "after", Warn),
 
 		notify: many(s, "notify", name),

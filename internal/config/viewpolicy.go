@@ -34,6 +34,7 @@ type PolicyView struct {
 	Quiesce           Quiesce    `yaml:"quiesce" json:"quiesce"`
 	FreezeMountpoints []string   `yaml:"freeze_mountpoints,omitempty,flow" json:"freeze_mountpoints,omitempty"`
 	Before            []hookView `yaml:"before,omitempty" json:"before,omitempty"`
+	AfterCheckpoint   []hookView `yaml:"after_checkpoint,omitempty" json:"after_checkpoint,omitempty"`
 	After             []hookView `yaml:"after,omitempty" json:"after,omitempty"`
 
 	Notify []string `yaml:"notify,flow" json:"notify"`
@@ -69,7 +70,7 @@ func (p *Policy) View() PolicyView {
 		MinChanged: shownSize(p.MinChanged), MinChangedMaxAge: shown(p.MinChangedMaxAge),
 		Keep: p.Keep, Store: p.Store, TargetDomain: p.TargetDomain, Disks: p.Disks, ExcludeDisks: p.ExcludeDisks,
 		Compress: p.Compress, Transport: p.Transport, Rate: p.Rate.view(),
-		Quiesce: p.Quiesce, FreezeMountpoints: p.FreezeMountpoints, Before: hookViews(p.Before), After: hookViews(p.After),
+		Quiesce: p.Quiesce, FreezeMountpoints: p.FreezeMountpoints, Before: hookViews(p.Before), AfterCheckpoint: hookViews(p.AfterCheckpoint), After: hookViews(p.After),
 		Notify: notify, Group: p.Group,
 	}
 }

@@ -26,6 +26,7 @@ const (
 	PhaseTransfer Phase = "transfer" // stream the extents
 	PhaseCommit   Phase = "commit"   // make the state durable and visible
 	PhaseFinish   Phase = "finish"   // end the job, drop the older checkpoint
+	PhaseAfter    Phase = "after"    // run the hooks that come last
 
 	PhaseVerify  Phase = "verify"  // read what is stored and compare it
 	PhaseCompare Phase = "compare" // read the source and compare it with what is stored

@@ -43,6 +43,7 @@ func (s *Service) start(m *machine, now time.Time) {
 	wants(&job.Request, &m.policy, asked, pastOf(&m.record, m.last, now).Fresh, now)
 	id := runid.New()
 	job.Request.Run = id
+	job.Request.Hooks = hooksOf(&m.policy, id)
 	log := s.log.With("DOMAIN", m.policy.Domain, "SOURCE", m.policy.Source, "RUN", id)
 	r := &run{job: job, replica: m.replica(), feed: newFeed(log, followers),
 		record: history.Run{ID: id, Machine: m.key, Source: m.policy.Source, Domain: m.policy.Domain, Trigger: trigger, Began: now,

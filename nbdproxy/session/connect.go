@@ -15,7 +15,7 @@ import (
 	"vmsync/nbdproxy/stream"
 )
 
-// clientLimit is how long a session waits for its client.
+// clientLimit is how long a session waits for its client, if its document does not say more.
 const clientLimit = 60 * time.Second
 
 // lanes checks the number of connections that a document asks for.
@@ -57,7 +57,7 @@ func sendingEnds(ctx context.Context, s *spec.Serve, ev *emitter, nbd []string, 
 	if err != nil {
 		return nil, err
 	}
-	return accept(ctx, n, l, nil, nil, ev, ready)
+	return accept(ctx, n, clientLimit+max(s.Patience, 0), l, nil, nil, ev, ready)
 }
 
 func connect(ctx context.Context, c *spec.Connect, n int) ([]*link.Conn, error) {
@@ -92,7 +92,7 @@ func receivingEnds(ctx context.Context, a *spec.Apply, ev *emitter, log *slog.Lo
 			ready.Address, ready.Certificate = direct.Addr().String(), own.Certificate
 		}
 	}
-	return accept(ctx, n, l, direct, config, ev, ready)
+	return accept(ctx, n, clientLimit+max(a.Patience, 0), l, direct, config, ev, ready)
 }
 
 func listenDirect(ctx context.Context, d *spec.Direct) (*net.TCPListener, *tls.Config, pin.Identity, error) {
@@ -108,9 +108,9 @@ func listenDirect(ctx context.Context, d *spec.Direct) (*net.TCPListener, *tls.C
 	return l, config, own, err
 }
 
-// accept reports ready, waits for the one client and closes the listeners, which
+// accept reports ready, waits for the one client up to a limit and closes the listeners, which
 // turns every other one away.
-func accept(ctx context.Context, n int, l *net.UnixListener, direct *net.TCPListener, config *tls.Config, ev *emitter, ready spec.Event) ([]*link.Conn, error) {
+func accept(ctx context.Context, n int, limit time.Duration, l *net.UnixListener, direct *net.TCPListener, config *tls.Config, ev *emitter, ready spec.Event) ([]*link.Conn, error) {
 	if err := ev.emit(ready); err != nil {
 		_ = l.Close()
 		if direct != nil {
@@ -118,8 +118,8 @@ func accept(ctx context.Context, n int, l *net.UnixListener, direct *net.TCPList
 		}
 		return nil, err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, clientLimit,
-		peerError(fmt.Errorf("nobody connected to %s within %v", l.Addr(), clientLimit)))
+	limited, cancel := context.WithTimeoutCause(ctx, limit,
+		peerError(fmt.Errorf("nobody connected to %s within %v", l.Addr(), limit)))
 	defer cancel()
 	conns, err := link.Accept(limited, n, l, direct, config)
 	if err != nil && !errors.Is(err, context.Cause(limited)) {

@@ -10,6 +10,7 @@ package spec
 
 import (
 	"encoding/json"
+	"time"
 
 	"vmsync/internal/pin"
 )
@@ -39,6 +40,8 @@ type Serve struct {
 	Disks    []ServeDisk `json:"disks"`
 	// State goes into the stream's header as it is, a JSON object; absent for none.
 	State json.RawMessage `json:"state,omitempty"`
+	// Patience is how much longer than a minute to wait for the client, in nanoseconds.
+	Patience time.Duration `json:"patience,omitempty"`
 }
 
 // Connect is where a receiver listens for TLS connections, and how both know each
@@ -88,6 +91,8 @@ type Apply struct {
 	Direct     *Direct     `json:"direct,omitempty"` // where else it may come from
 	Lanes      int         `json:"lanes,omitempty"`  // as in Serve
 	Disks      []ApplyDisk `json:"disks"`
+	// Patience is as in Serve.
+	Patience time.Duration `json:"patience,omitempty"`
 }
 
 // ApplyDisk is one NBD server to write to.

@@ -39,6 +39,7 @@ type Conn struct {
 
 	mu       sync.Mutex
 	progress func(replicator.Progress)
+	output   output
 }
 
 // Connect greets an agent and gives it its role. It takes over the process also
@@ -47,7 +48,8 @@ func Connect(ctx context.Context, p Process, role Role) (*Conn, error) {
 	pingCtx, stop := context.WithCancel(context.Background())
 	c := &Conn{proc: p, stop: stop, exited: make(chan struct{})}
 	watch := newWatchdog(silence, func() { p.Stdin.Close(); p.Kill() })
-	c.client = jrpc2.NewClient(tap{newLines(p.Stdout, p.Stdin, p.Stdin.Close, watch.feed, nil), c.notified}, nil)
+	c.client = jrpc2.NewClient(tap{newLines(p.Stdout, p.Stdin, p.Stdin.Close, watch.feed, nil), c.notified, c.wrote},
+		&jrpc2.ClientOptions{OnCancel: tellCanceled})
 	go func() {
 		defer close(c.exited)
 		defer watch.stop()

@@ -6,7 +6,8 @@
 // first; an agent of another protocol version is refused. The controller pings
 // every [pingEvery]; an agent that hears nothing for [silence], or whose stdin
 // closes, ends what it began and exits. A controller that hears nothing for
-// [silence] gives up on the agent.
+// [silence] gives up on the agent. A call that the controller waits for no more is
+// canceled at the agent, which runs one method at a time: others may follow.
 //
 // The package must never decide anything about a replication.
 package remote

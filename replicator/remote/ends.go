@@ -88,6 +88,11 @@ func (s Source) Abandon(ctx context.Context) error {
 	return err
 }
 
+// Hook implements replicator.SourceEnd.
+func (s Source) Hook(ctx context.Context, r replicator.HookRequest, output func(string)) error {
+	return hook(ctx, s.Conn, methodOnSource, r, output)
+}
+
 // Open implements replicator.TargetEnd.
 func (t Target) Open(ctx context.Context, r replicator.OpenRequest) (*replicator.TargetView, error) {
 	return call[replicator.TargetView](ctx, t.Conn, methodOpen, r)
@@ -116,4 +121,9 @@ func (t Target) Commit(ctx context.Context, r replicator.CommitRequest) (*replic
 // Settle implements replicator.TargetEnd.
 func (t Target) Settle(ctx context.Context) (*replicator.Settled, error) {
 	return call[replicator.Settled](ctx, t.Conn, methodSettle, struct{}{})
+}
+
+// Hook implements replicator.TargetEnd.
+func (t Target) Hook(ctx context.Context, r replicator.HookRequest, output func(string)) error {
+	return hook(ctx, t.Conn, methodOnTarget, r, output)
 }

@@ -25,6 +25,11 @@ type end struct {
 	inspect func(ctx context.Context) (*replicator.SourceView, error)
 	closed  chan struct{}
 	wait    func(progress func(replicator.Progress))
+	hook    func(ctx context.Context, program string, output func(string)) error
+}
+
+func (e *end) Hook(ctx context.Context, r replicator.HookRequest, output func(string)) error {
+	return e.hook(ctx, r.Command[0], output)
 }
 
 func (e *end) Inspect(ctx context.Context, _ replicator.InspectRequest) (*replicator.SourceView, error) {

@@ -93,8 +93,9 @@ func (a *agent) methods() handler.Map {
 			reply, err := a.hello(h)
 			return reply, encodeError(err)
 		}),
-		methodPing:  handler.New(func(context.Context) error { return nil }),
-		methodClose: handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
+		methodPing:   handler.New(func(context.Context) error { return nil }),
+		methodClose:  handler.New(func(context.Context) error { return encodeError(a.closeEnd()) }),
+		methodCancel: handler.New(cancelCall),
 
 		methodList: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) ([]replicator.SourceDomain, error) {
 			return s.List(ctx)
@@ -115,6 +116,7 @@ func (a *agent) methods() handler.Map {
 		methodAbandon: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) (struct{}, error) {
 			return struct{}{}, s.Abandon(ctx)
 		}),
+		methodOnSource: serve(a, &a.source, hookAndPush[replicator.SourceEnd]),
 
 		methodOpen:     serve(a, &a.target, replicator.TargetEnd.Open),
 		methodPrepare:  serve(a, &a.target, prepareAndPush),
@@ -124,6 +126,7 @@ func (a *agent) methods() handler.Map {
 		methodSettle: serve(a, &a.target, func(t replicator.TargetEnd, ctx context.Context, _ struct{}) (*replicator.Settled, error) {
 			return t.Settle(ctx)
 		}),
+		methodOnTarget: serve(a, &a.target, hookAndPush[replicator.TargetEnd]),
 	}
 }
 

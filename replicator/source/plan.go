@@ -151,7 +151,7 @@ func checkJob(asked libvirt.Backup, got *libvirt.Backup) error {
 // files with what the target holds of them.
 func serveOf(domain string, req replicator.BeginRequest, backup libvirt.Backup, disks []replicator.BegunDisk, listen string, own pin.Identity, known map[string]string) spec.Serve {
 	doc := spec.Serve{Version: spec.Version, Domain: domain, Checkpoint: req.Checkpoint, Parent: req.Parent,
-		Listen: listen, Compress: req.Compress, Rate: req.Rate, Lanes: req.Lanes}
+		Listen: listen, Compress: req.Compress, Rate: req.Rate, Lanes: req.Lanes, Patience: req.Patience}
 	if req.Direct != nil {
 		doc.Connect = &spec.Connect{Addresses: []string{req.Direct.Address}, Certificate: req.Direct.Certificate, Identity: own}
 	}
