@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(syncCommand(), serveCommand(), statusCommand(), sendCommand(), receiveCommand(), streamCommand(), statesCommand(), verifyCommand(), restoreCommand(), exportCommand(), mountCommand(), umountCommand(),
-		pruneCommand(), discardRunCommand(), pauseCommand(), resumeCommand(), doctorCommand(), configCommand(), agentCommand(), guardCommand())
+		pruneCommand(), discardRunCommand(), pauseCommand(), resumeCommand(), doctorCommand(), configCommand(), listenCommand(), tlsCommand(), agentCommand(), guardCommand())
 	root.SetArgs(expandShortForm(args))
 	return exitCode(root.ExecuteContext(ctx))
 }
