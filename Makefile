@@ -36,7 +36,7 @@ install: build
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR)
 	ln -sf $(PREFIX)/bin/vmsync $(DESTDIR)$(SBINDIR)/mount.vmsync
 	ln -sf $(PREFIX)/bin/vmsync $(DESTDIR)$(SBINDIR)/mount.fuse.vmsync
-	for unit in vmsync.service vmsync-mount@.service; do \
+	for unit in vmsync.service vmsync-mount@.service vmsync-nbdproxy.service vmsync-nbdproxy.socket; do \
 		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
 
 # The lab's own program, and the programs with the fault points that the tests use.

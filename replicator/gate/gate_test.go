@@ -126,7 +126,9 @@ func newWorld(t *testing.T) *world {
 	}
 	log := slog.New(slog.NewTextHandler(w.log, nil))
 	var err error
-	w.gate, err = New(func(from netip.Addr, folder string) []string { return []string{"/proc/self/exe", from.String(), folder} }, log)
+	w.gate, err = New(func(from netip.Addr, folder string) []string {
+		return []string{"/proc/self/exe", from.String(), folder}
+	}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
