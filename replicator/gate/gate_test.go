@@ -307,7 +307,7 @@ func TestStreamIsThatOfTheClientsOwnAgent(t *testing.T) {
 	}
 	lanes.Wait()
 	var open []io.Closer
-	for {
+	for range maxLanes + 1 {
 		c, _, err := w.dial("hostb", tlslink.Request{Purpose: tlslink.Stream, Session: id})
 		if err != nil {
 			if !strings.Contains(err.Error(), "no more than 8") {
@@ -388,7 +388,7 @@ func TestAgentsAreBounded(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	for {
+	for range maxAgentsOfAClient + 1 {
 		c, _, err := w.dial("hostb", tlslink.Request{Purpose: tlslink.Agent})
 		if err != nil {
 			if !strings.Contains(err.Error(), "no more are allowed") {
@@ -424,4 +424,33 @@ func TestAgentThatCannotBeStartedIsTold(t *testing.T) {
 		t.Errorf("the log does not tell: %s", w.log)
 	}
 	w.closed(0)
+}
+
+// TestFloodOfRequestsEndsTheAgent has clients that send without waiting for answers, which
+// must not be kept for them.
+func TestFloodOfRequestsEndsTheAgent(t *testing.T) {
+	w := newWorld(t)
+	for name, flood := range map[string]string{
+		"requests": strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"source.inspect","params":{}}`+"\n", 100),
+		"a batch":  "[" + strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"ping"},`, 100) + `{"jsonrpc":"2.0","id":2,"method":"ping"}]` + "\n",
+	} {
+		c, _, err := w.dial("hostb", tlslink.Request{Purpose: tlslink.Agent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, `{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":5,"role":"source"}}`+"\n")
+		if _, err := c.Read(make([]byte, 1000)); err != nil { // there is something to undo now
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, flood)
+		done := make(chan struct{})
+		go func() { _, _ = io.Copy(io.Discard, c); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: the agent goes on", name)
+		}
+		_ = c.Close()
+	}
+	w.closed(2)
 }

@@ -38,7 +38,7 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, ends Ends) erro
 	a.closing, a.interrupt = context.WithCancel(ctx)
 	watch := newWatchdog(silence, func() { cancel(ErrSilent) })
 	defer watch.stop()
-	methods := a.methods()
+	methods, backlog := a.methods(), &backlog{}
 	if ends.PullOnly {
 		methods = onlyPull(methods)
 	}
@@ -46,10 +46,19 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, ends Ends) erro
 		AllowPush:   true,
 		Concurrency: 8, // a ping must get through while calls are in progress
 		NewContext:  func() context.Context { return ctx },
+		RPCLog:      backlog,
 	})
 	// The server itself would first wait for the method in progress, which may have
 	// nothing to end it but that nobody is there any more.
-	srv.Start(newLines(in, out, in.Close, watch.feed, func() { cancel(nil) }))
+	heard := func() error {
+		watch.feed()
+		err := backlog.add()
+		if err != nil {
+			cancel(err)
+		}
+		return err
+	}
+	srv.Start(newLines(in, out, in.Close, heard, func() { cancel(nil) }))
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

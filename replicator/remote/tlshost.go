@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"sync"
 
 	"vmsync/internal/tlslink"
@@ -20,6 +21,8 @@ type tlsHost struct {
 	mu      sync.Mutex
 	session string // of the agent
 }
+
+var errGivenUp = errors.New("it does not answer any more, and the connection was given up")
 
 func (h *tlsHost) Agent(ctx context.Context) (Process, error) {
 	conn, reply, err := h.dialer.Dial(ctx, tlslink.Request{Purpose: tlslink.Agent})
@@ -37,10 +40,13 @@ func (h *tlsHost) Agent(ctx context.Context) (Process, error) {
 		Wait: func() error {
 			<-out.ended
 			_ = conn.NetConn().Close()
-			if !errors.Is(out.err, io.EOF) {
-				return out.err
+			switch {
+			case errors.Is(out.err, io.EOF):
+				return nil
+			case errors.Is(out.err, net.ErrClosed):
+				return errGivenUp
 			}
-			return nil
+			return out.err
 		},
 		Kill: func() { _ = conn.NetConn().Close() },
 	}, nil
