@@ -159,9 +159,11 @@ type SourceView struct {
 	// Certificate is what the sender of the stream will prove itself with on a direct
 	// connection, in PEM. It is made for this run.
 	Certificate string `json:"certificate"`
-	// SeenFrom is the address that the controller's SSH connection came from, as the
-	// source saw it; empty where there is none.
-	SeenFrom string   `json:"seen_from,omitempty"`
+	// SeenFrom is the address that the controller's connection, over SSH or TLS, came from,
+	// as the source saw it; empty where there is none.
+	SeenFrom string `json:"seen_from,omitempty"`
+	// OverTLS says that it came over TLS.
+	OverTLS  bool     `json:"over_tls,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 }
 

@@ -61,8 +61,12 @@ func (r *run) way() (way, notDirect string) {
 	if near == "" {
 		return event.TransportLocal, ""
 	}
-	if r.req.Transport == transport.SSH {
-		return event.TransportSSH, ""
+	relayed := event.TransportSSH
+	if r.source.OverTLS {
+		relayed = event.TransportTLS
 	}
-	return event.TransportSSH, cmp.Or(r.begun.NotDirect, r.prepared.NotDirect, "the address "+near+" means something else on the other host")
+	if r.req.Transport == transport.SSH {
+		return relayed, ""
+	}
+	return relayed, cmp.Or(r.begun.NotDirect, r.prepared.NotDirect, "the address "+near+" means something else on the other host")
 }

@@ -15,7 +15,8 @@ import (
 )
 
 func agentCommand() *cobra.Command {
-	return &cobra.Command{
+	var forClient, streamFolder string
+	cmd := &cobra.Command{
 		Use:    "agent",
 		Short:  "Serve one end of a replication over stdin and stdout (started by vmsync itself)",
 		Args:   cobra.NoArgs,
@@ -23,6 +24,11 @@ func agentCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			survivePipes()
 			log := agentLog()
+			if forClient != "" {
+				return remote.Serve(cmd.Context(), os.Stdin, os.Stdout, remote.Ends{PullOnly: true, Source: func() replicator.SourceEnd {
+					return logged.Source(source.New(source.Options{SeenFrom: forClient, ForClient: true, StreamFolder: streamFolder, Log: log}), log)
+				}})
+			}
 			from, to := remote.Reached(os.Getenv)
 			return remote.Serve(cmd.Context(), os.Stdin, os.Stdout, remote.Ends{
 				Source: func() replicator.SourceEnd {
@@ -32,6 +38,10 @@ func agentCommand() *cobra.Command {
 			})
 		},
 	}
+	flags := cmd.Flags()
+	flags.StringVar(&forClient, "for-client", "", "be a source and nothing else, for a client at this address who came over TLS")
+	flags.StringVar(&streamFolder, "stream-folder", "", "folder for the socket of the run's stream")
+	return cmd
 }
 
 // agentLog logs to the controller, which shows it to whoever wants to see it, and to the

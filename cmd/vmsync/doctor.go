@@ -12,7 +12,6 @@ import (
 
 	"vmsync/internal/event"
 	"vmsync/internal/hosturi"
-	"vmsync/internal/ssh"
 	"vmsync/internal/ui"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
@@ -24,7 +23,7 @@ type doctorFlags struct {
 	sourceURI, targetURI string
 	store                string
 	fix, json            bool
-	ssh                  ssh.Options
+	access               remote.Access
 
 	sourceAt, targetAt hosturi.Endpoint
 }
@@ -61,7 +60,7 @@ The exit status is 1 if something is wrong, 0 if not.`,
 	flags.StringVar(&f.targetDomain, "target-domain", "", "name of the replica (default: the domain's name)")
 	flags.StringVar(&f.store, "store", defaultStore, "folder on the target that holds replicas")
 	flags.BoolVar(&f.fix, "fix", false, "first end and complete what dead runs left")
-	addSSHFlags(flags, &f.ssh)
+	addAccessFlags(flags, &f.access)
 	flags.BoolVar(&f.json, "json", false, "one JSON object per line")
 	return cmd
 }
@@ -126,7 +125,7 @@ func (f *doctorFlags) look(ctx context.Context) replicator.Seen {
 
 // withEnd calls a function with one end, connected.
 func (f *doctorFlags) withEnd(ctx context.Context, at hosturi.Endpoint, role remote.Role, do func(*remote.Solo) error) (err error) {
-	end, err := remote.ConnectSolo(ctx, at, role, f.ssh, io.Discard)
+	end, err := remote.ConnectSolo(ctx, at, role, f.access, io.Discard)
 	if err != nil {
 		return err
 	}

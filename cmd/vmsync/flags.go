@@ -9,6 +9,7 @@ import (
 	"vmsync/internal/ssh"
 	"vmsync/internal/units"
 	"vmsync/nbdproxy/spec"
+	"vmsync/replicator/remote"
 )
 
 // addSSHFlags adds the flags of every command that reaches other hosts.
@@ -16,6 +17,12 @@ func addSSHFlags(flags *pflag.FlagSet, o *ssh.Options) {
 	flags.StringVar(&o.User, "ssh-user", "", "SSH user where the URI names none")
 	flags.StringVar(&o.KeyFile, "ssh-key", "", "SSH private key file")
 	flags.StringVar(&o.ConfigFile, "ssh-config", "", "SSH configuration file (default: ~/.ssh/config)")
+}
+
+// addAccessFlags adds those of a command that reaches a source, which may be without SSH.
+func addAccessFlags(flags *pflag.FlagSet, a *remote.Access) {
+	addSSHFlags(flags, &a.SSH)
+	flags.StringVar(&a.TLSDir, "tls-dir", remote.DefaultTLSDir, "folder with this host's certificates, for a vmsync+tls:// source")
 }
 
 func addCompressFlag(flags *pflag.FlagSet, mode *string) {

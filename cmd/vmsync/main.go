@@ -62,7 +62,7 @@ and what can be relied on.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(syncCommand(), serveCommand(), statusCommand(), sendCommand(), receiveCommand(), streamCommand(), statesCommand(), verifyCommand(), restoreCommand(), exportCommand(), mountCommand(), umountCommand(),
-		pruneCommand(), discardRunCommand(), pauseCommand(), resumeCommand(), doctorCommand(), configCommand(), notifyCommand(), agentCommand(), guardCommand(), hookCommand())
+		pruneCommand(), discardRunCommand(), pauseCommand(), resumeCommand(), doctorCommand(), configCommand(), notifyCommand(), listenCommand(), tlsCommand(), agentCommand(), guardCommand(), hookCommand())
 	addCompletions(root)
 	return root
 }

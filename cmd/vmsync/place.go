@@ -67,7 +67,7 @@ func (p *place) at(cmd *cobra.Command, args []string, domain string, do func(out
 
 // there runs the same command on another host.
 func (p *place) there(cmd *cobra.Command, args []string, at hosturi.Endpoint) (err error) {
-	host, err := remote.Reach(cmd.Context(), at, p.ssh, os.Stderr)
+	host, err := remote.Reach(cmd.Context(), at, remote.Access{SSH: p.ssh}, os.Stderr)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func (f *receiveFlags) receive(ctx context.Context, at hosturi.Endpoint, from *r
 	}
 	var target *remote.Solo
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
-		target, err = remote.ConnectSolo(ctx, at, remote.RoleTarget, f.ssh, log)
+		target, err = remote.ConnectSolo(ctx, at, remote.RoleTarget, remote.Access{SSH: f.ssh}, log)
 		return err
 	}); err != nil {
 		return nil, err

@@ -11,7 +11,6 @@ import (
 
 	"vmsync/internal/event"
 	"vmsync/internal/hosturi"
-	"vmsync/internal/ssh"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
 )
@@ -21,7 +20,7 @@ type sendFlags struct {
 	sourceURI string
 	rate      string
 	req       replicator.SendRequest
-	ssh       ssh.Options
+	access    remote.Access
 	output    outputFlags
 }
 
@@ -59,7 +58,7 @@ its passwords: treat it like the machine's disks.`,
 	flags.BoolVar(&f.req.Options.Full, "full", false, "send whole disks, to a replica that has the state of --since or an older one")
 	addCompressFlag(flags, &f.req.Compress)
 	addRateFlag(flags, &f.rate)
-	addSSHFlags(flags, &f.ssh)
+	addAccessFlags(flags, &f.access)
 	f.output.add(flags)
 	return cmd
 }
@@ -95,7 +94,7 @@ func (f *sendFlags) run(ctx context.Context) error {
 func (f *sendFlags) send(ctx context.Context, at hosturi.Endpoint, to *remote.Outlet, out event.Sink, log io.Writer) (_ *event.Summary, err error) {
 	var source *remote.Solo
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
-		source, err = remote.ConnectSolo(ctx, at, remote.RoleSource, f.ssh, log)
+		source, err = remote.ConnectSolo(ctx, at, remote.RoleSource, f.access, log)
 		return err
 	}); err != nil {
 		return nil, err

@@ -14,7 +14,6 @@ import (
 	"vmsync/internal/event"
 	"vmsync/internal/hosturi"
 	"vmsync/internal/runid"
-	"vmsync/internal/ssh"
 	"vmsync/internal/transport"
 	"vmsync/internal/ui"
 	"vmsync/internal/units"
@@ -34,7 +33,7 @@ type syncFlags struct {
 	minChanged           string
 	estimate             bool
 	req                  replicator.Request
-	ssh                  ssh.Options
+	access               remote.Access
 	output               outputFlags
 }
 
@@ -46,11 +45,13 @@ func syncCommand() *cobra.Command {
 		Long: `Replicate a running domain once: in full the first time, then what changed.
 
 Each end is a libvirt URI: qemu:///system is this host, qemu+ssh://[user@]host/system
-another one. Either end may be this host, or neither. vmsync must be installed on both.
+another one. Either end may be this host, or neither. vmsync must be installed on both. vmsync+tls://host/system is a
+source that lets this host in by its certificate, without SSH: see vmsync listen --help.
 
 A machine that the running service of this host replicates is synced by the service, as its configuration says, unless
 --source-uri, --target-uri or --store is given. SOURCE/DOMAIN says which one where several sources have it.`,
 		Example: `  vmsync sync vm1 --source-uri qemu+ssh://root@hosta/system
+  vmsync sync vm1 --source-uri vmsync+tls://hosta/system
   vmsync sync vm1 --target-uri qemu+ssh://root@hostb/system --target-domain vm1-replica`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -80,8 +81,8 @@ A machine that the running service of this host replicates is synced by the serv
 	addRateFlag(flags, &f.rate)
 	flags.StringVar(&f.minChanged, "min-changed", "", "do nothing if less than so much has changed since the newest state, e.g. 64M")
 	flags.BoolVar(&f.estimate, "estimate", false, "only tell what would have to be sent now")
-	flags.StringVar(&f.transport, "transport", "auto", "auto, direct (TLS from host to host) or ssh")
-	addSSHFlags(flags, &f.ssh)
+	flags.StringVar(&f.transport, "transport", "auto", "auto, direct (TLS from host to host) or ssh (through this host)")
+	addAccessFlags(flags, &f.access)
 	f.output.add(flags)
 	return cmd
 }
@@ -177,7 +178,7 @@ func (f *syncFlags) ask(cmd *cobra.Command, client *api.Client) error {
 // tellEstimate tells what a sync would send.
 func (f *syncFlags) tellEstimate(ctx context.Context, sourceAt, targetAt hosturi.Endpoint, out ui.Output, log io.Writer) (err error) {
 	estimate := func() (_ *event.Estimate, err error) {
-		pair, err := remote.ConnectPair(ctx, sourceAt, targetAt, f.ssh, log)
+		pair, err := remote.ConnectPair(ctx, sourceAt, targetAt, f.access, log)
 		if err != nil {
 			return nil, err
 		}
@@ -197,7 +198,7 @@ func (f *syncFlags) tellEstimate(ctx context.Context, sourceAt, targetAt hosturi
 func (f *syncFlags) replicate(ctx context.Context, sourceAt, targetAt hosturi.Endpoint, out event.Sink, log io.Writer) (_ replicator.Synced, err error) {
 	var pair *remote.Pair
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
-		pair, err = remote.ConnectPair(ctx, sourceAt, targetAt, f.ssh, log)
+		pair, err = remote.ConnectPair(ctx, sourceAt, targetAt, f.access, log)
 		return err
 	}); err != nil {
 		return replicator.Synced{}, err

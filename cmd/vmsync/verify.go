@@ -13,7 +13,6 @@ import (
 
 	"vmsync/internal/event"
 	"vmsync/internal/hosturi"
-	"vmsync/internal/ssh"
 	"vmsync/internal/store"
 	"vmsync/internal/ui"
 	"vmsync/replicator"
@@ -27,7 +26,7 @@ type verifyFlags struct {
 	req           scrub.Request
 	againstSource bool
 	sourceURI     string
-	ssh           ssh.Options
+	access        remote.Access
 	output        outputFlags
 }
 
@@ -61,7 +60,7 @@ both hosts hash what they hold, and the hashes are compared. What the domain has
 	flags.BoolVar(&f.req.All, "all", false, "verify every state")
 	flags.BoolVar(&f.againstSource, "against-source", false, "compare the newest state with its source")
 	flags.StringVar(&f.sourceURI, "source-uri", "qemu:///system", "libvirt URI of the host that runs the domain")
-	addSSHFlags(flags, &f.ssh)
+	addAccessFlags(flags, &f.access)
 	flags.StringVar(&f.req.Store, "store", defaultStore, "folder on this host that holds replicas")
 	f.output.add(flags)
 	return cmd
@@ -102,7 +101,7 @@ func (f *verifyFlags) run(ctx context.Context) error {
 func (f *verifyFlags) compare(ctx context.Context, at hosturi.Endpoint, out event.Sink, log io.Writer) (err error) {
 	var source *remote.Solo
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
-		source, err = remote.ConnectSolo(ctx, at, remote.RoleSource, f.ssh, log)
+		source, err = remote.ConnectSolo(ctx, at, remote.RoleSource, f.access, log)
 		return err
 	}); err != nil {
 		return err

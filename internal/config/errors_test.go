@@ -72,7 +72,7 @@ func TestWhatIsWrongWithAFile(t *testing.T) {
 			"  g: [a]\n" +
 			"  h: y\n" +
 			"machines: [x]\n", []string{
-			`f:3:6: uri: URI "qemu:///session": only /system is supported; use qemu:///system for this host or qemu+ssh://[user@]host[:port]/system for another`,
+			`f:3:6: uri: URI "qemu:///session": only /system is supported; use qemu:///system for this host, qemu+ssh://[user@]host[:port]/system for another, or vmsync+tls://host[:port]/system for a source without SSH`,
 			`f:4:3: sources: "b d" is no name: use letters, digits, dots, dashes and underscores, at most 64`,
 			"f:5:6: uri is missing in c: write uri: qemu+ssh://root@host/system",
 			`f:5:7: unknown key "url" in c: did you mean uri?`,
@@ -88,9 +88,28 @@ func TestWhatIsWrongWithAFile(t *testing.T) {
 			"sources: {a: 'qemu:///system'}\n" +
 			"machines: [{name: m, every: 1h}]\n" +
 			"store: x\n", []string{
-			`f:2:15: uri: URI "qemu+tcp://h/system" is not supported; use qemu:///system for this host or qemu+ssh://[user@]host[:port]/system for another`,
+			`f:2:15: uri: URI "qemu+tcp://h/system" is not supported; use qemu:///system for this host, qemu+ssh://[user@]host[:port]/system for another, or vmsync+tls://host[:port]/system for a source without SSH`,
 			`f:2:50: ssh_config: "me" is not an absolute path: write it from / on`,
 			`f:5:8: store: "x" is not an absolute path: write it from / on`,
+		}},
+		{"sources over TLS", "version: 1\n" +
+			"target: vmsync+tls://t/system\n" +
+			"sources:\n" +
+			"  a: {uri: 'vmsync+tls://a/system', known_hosts: /x}\n" +
+			"  b: {uri: 'qemu+ssh://b/system', tls_dir: /x}\n" +
+			"  c: {uri: 'qemu:///system', tls_dir: /x}\n" +
+			"  d: {uri: 'vmsync+tls://d/system', tls_dir: x}\n" +
+			"  e: qemu+tls://e:16514/system\n" +
+			"  f: qemu+ssh://a/system\n" +
+			"  g: vmsync+tls://a:4433/system\n" +
+			"machines: [{name: m, every: 1h}]\n", []string{
+			"f:2:9: target: vmsync+tls://t/system: a host that is reached over TLS can only be a source",
+			"f:4:37: known_hosts: vmsync+tls://a/system is reached over TLS, and SSH is not used: remove it",
+			"f:5:35: tls_dir: qemu+ssh://b/system is not reached over TLS: remove it, or use a vmsync+tls:// URI",
+			"f:6:30: tls_dir: qemu:///system is not reached over TLS: remove it, or use a vmsync+tls:// URI",
+			`f:7:46: tls_dir: "x" is not an absolute path: write it from / on`,
+			`f:8:6: uri: URI "qemu+tls://e:16514/system": libvirt's own TLS does not give what vmsync needs of a host: enable vmsync-nbdproxy.socket there and use vmsync+tls://e/system`,
+			"f:9:3: sources: f is the same host as a: remove one of them",
 		}},
 		{"two local sources", "version: 1\n" +
 			"sources: {a: 'qemu:///system', b: {uri: 'qemu:///system'}}\n" +

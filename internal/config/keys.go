@@ -11,7 +11,9 @@ func settingKeys() []string {
 		"compress", "transport", "rate", "quiesce", "freeze_mountpoints", "before", "after_checkpoint", "after", "notify", "group"}
 }
 
-func hostKeys() []string { return []string{"uri", "identity_file", "known_hosts", "ssh_config"} }
+func hostKeys() []string {
+	return []string{"uri", "identity_file", "known_hosts", "ssh_config", "tls_dir"}
+}
 
 func windowKeys() []string { return []string{"from", "to", "days", "rate"} }
 

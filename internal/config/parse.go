@@ -104,6 +104,9 @@ func readConfig(root *node, f *findings) *Config {
 	}
 	c.Target = readHost(target, "target", f)
 	c.Target.Name = ""
+	if c.Target.At.TLS {
+		f.add(target.position, "target: %s: a host that is reached over TLS can only be a source", c.Target.URI)
+	}
 
 	s := top.child("concurrency", concurrencyKeys())
 	c.Concurrency.Total = orElse(s, "total", defaultTotal, number(1, 1000))

@@ -15,6 +15,7 @@ type Host struct {
 	IdentityFile string // SSH private key, absolute path; empty: as SSH's configuration says
 	KnownHosts   string // absolute path; empty: as SSH's configuration says
 	SSHConfig    string // absolute path, or none; empty: ~/.ssh/config and /etc/ssh/ssh_config
+	TLSDir       string // folder with certificates, absolute path; empty: remote's default
 }
 
 // thisHost is libvirt on the host itself.
@@ -36,14 +37,22 @@ func readHost(n *node, name string, f *findings) Host {
 			}
 			return absolute(text)
 		}),
+		TLSDir: orElse(s, "tls_dir", "", absolute),
 	}
 	s.need("uri", "uri: qemu+ssh://root@host/system")
 	if at := one(s, "uri", hosturi.Parse); at != nil {
 		h.At, h.URI = *at, s.values["uri"].text
 	}
 	for _, key := range hostKeys()[1:] {
-		if h.At.Local && s.values[key] != nil {
+		tls := key == "tls_dir"
+		switch {
+		case s.values[key] == nil:
+		case h.At.Local && !tls:
 			f.add(s.at(key), "%s: %s is this host, and SSH is not used: remove it, or use a qemu+ssh:// URI", key, h.URI)
+		case h.At.TLS && !tls:
+			f.add(s.at(key), "%s: %s is reached over TLS, and SSH is not used: remove it", key, h.URI)
+		case !h.At.TLS && tls && h.URI != "":
+			f.add(s.at(key), "%s: %s is not reached over TLS: remove it, or use a vmsync+tls:// URI", key, h.URI)
 		}
 	}
 	return h
@@ -78,7 +87,7 @@ func readSources(top section) []Host {
 			continue
 		}
 		h := readHost(s.values[key], key, top.f)
-		where := fmt.Sprintf("%s:%d", h.At.Host, h.At.Port)
+		where := whereIs(h.At)
 		switch other := taken[where]; {
 		case h.URI == "":
 		case other != "":
@@ -89,4 +98,12 @@ func readSources(top section) []Host {
 		sources = append(sources, h)
 	}
 	return sources
+}
+
+// whereIs tells hosts apart. One is the same over SSH and over TLS, each at its usual port.
+func whereIs(e hosturi.Endpoint) string {
+	if e.TLS && e.Port == hosturi.TLSPort {
+		e.Port = 0
+	}
+	return fmt.Sprintf("%s:%d", e.Host, e.Port)
 }

@@ -29,6 +29,7 @@ type hostView struct {
 	IdentityFile string `yaml:"identity_file,omitempty" json:"identity_file,omitempty"`
 	KnownHosts   string `yaml:"known_hosts,omitempty" json:"known_hosts,omitempty"`
 	SSHConfig    string `yaml:"ssh_config,omitempty" json:"ssh_config,omitempty"`
+	TLSDir       string `yaml:"tls_dir,omitempty" json:"tls_dir,omitempty"`
 }
 
 type concurrencyView struct {
@@ -123,7 +124,7 @@ func (c *Config) viewEntry(e *entry) []PolicyView {
 }
 
 func (h Host) view() hostView {
-	return hostView{h.URI, h.IdentityFile, h.KnownHosts, h.SSHConfig}
+	return hostView{h.URI, h.IdentityFile, h.KnownHosts, h.SSHConfig, h.TLSDir}
 }
 
 func (n Notification) view() notificationView {

@@ -122,6 +122,7 @@ const (
 const (
 	TransportDirect = "direct" // from source to target
 	TransportSSH    = "ssh"    // through the program that runs and its SSH connections
+	TransportTLS    = "tls"    // through the program that runs and its TLS connections to the source
 	TransportLocal  = "local"  // within the host that both ends are on
 )
 

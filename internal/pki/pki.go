@@ -131,7 +131,7 @@ func read(path string, forbidden fs.FileMode) ([]byte, error) {
 		return nil, err
 	}
 	if mode := st.Mode().Perm(); mode&forbidden != 0 {
-		return nil, fmt.Errorf("%s is open to everybody (mode %04o): chmod 0640 it or less, and replace the key if others may have read it", path, mode)
+		return nil, fmt.Errorf("%s is open to everybody (mode %04o): chmod o-rwx it, and replace a key that others may have read", path, mode)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {

@@ -29,7 +29,7 @@ type Ends interface {
 	Watch(ctx context.Context, source config.Host, every time.Duration, tell func([]replicator.SourceDomain)) error
 }
 
-// Hosts are the real ends: agents on the hosts, reached through SSH. Log gets what the
+// Hosts are the real ends: agents on the hosts, reached through SSH or TLS. Log gets what the
 // agents log; nil is nowhere.
 type Hosts struct{ Log io.Writer }
 
@@ -50,7 +50,7 @@ func (h Hosts) Sync(ctx context.Context, job Job, out event.Sink) (_ replicator.
 // is noticed although nothing is asked of it.
 func (h Hosts) Watch(ctx context.Context, source config.Host, every time.Duration, tell func([]replicator.SourceDomain)) error {
 	at := place(source)
-	solo, err := remote.ConnectSolo(ctx, at.At, remote.RoleSource, at.SSH, h.log())
+	solo, err := remote.ConnectSolo(ctx, at.At, remote.RoleSource, at.Access, h.log())
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,10 @@ func (h Hosts) log() io.Writer {
 }
 
 func place(h config.Host) remote.Place {
-	return remote.Place{At: h.At, SSH: ssh.Options{KeyFile: h.IdentityFile, ConfigFile: h.SSHConfig, KnownHostsFile: h.KnownHosts}}
+	return remote.Place{At: h.At, Access: remote.Access{
+		SSH:    ssh.Options{KeyFile: h.IdentityFile, ConfigFile: h.SSHConfig, KnownHostsFile: h.KnownHosts},
+		TLSDir: h.TLSDir,
+	}}
 }
 
 // requestOf is what the replicator is asked for, by a machine's policy at a moment.

@@ -151,6 +151,8 @@ func transportText(transport string) string {
 		return " directly"
 	case event.TransportSSH:
 		return " over SSH"
+	case event.TransportTLS:
+		return " through this host, over TLS"
 	}
 	return ""
 }

@@ -48,7 +48,8 @@ func Connect(ctx context.Context, p Process, role Role) (*Conn, error) {
 	pingCtx, stop := context.WithCancel(context.Background())
 	c := &Conn{proc: p, stop: stop, exited: make(chan struct{})}
 	watch := newWatchdog(silence, func() { p.Stdin.Close(); p.Kill() })
-	c.client = jrpc2.NewClient(tap{newLines(p.Stdout, p.Stdin, p.Stdin.Close, watch.feed, nil), c.notified, c.wrote},
+	feed := func() error { watch.feed(); return nil }
+	c.client = jrpc2.NewClient(tap{newLines(p.Stdout, p.Stdin, p.Stdin.Close, feed, nil), c.notified, c.wrote},
 		&jrpc2.ClientOptions{OnCancel: tellCanceled})
 	go func() {
 		defer close(c.exited)

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"vmsync/internal/hosturi"
 	"vmsync/internal/ssh"
+	"vmsync/internal/tlslink"
 	"vmsync/replicator"
 )
 
@@ -27,17 +29,30 @@ type Host interface {
 	Agent(ctx context.Context) (Process, error)
 	// Run runs vmsync there and waits for its end; see [sshHost.Run].
 	Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error
-	// DialUnix connects to a unix socket on the host.
+	// DialUnix connects to a unix socket on the host: that of an agent's run.
 	DialUnix(ctx context.Context, path string) (HalfCloser, error)
 	Close() error
 }
 
+// Access is what reaching other hosts takes.
+type Access struct {
+	SSH ssh.Options
+	// TLSDir is the folder with this host's client certificate; [DefaultTLSDir] if empty.
+	TLSDir string
+}
+
+// DefaultTLSDir is where a host has its certificates.
+const DefaultTLSDir = "/etc/vmsync/tls"
+
 // Reach opens an endpoint.
-func Reach(ctx context.Context, e hosturi.Endpoint, opts ssh.Options, log io.Writer) (Host, error) {
+func Reach(ctx context.Context, e hosturi.Endpoint, access Access, log io.Writer) (Host, error) {
 	if e.Local {
 		return localHost{log: log}, nil
 	}
-	client, err := ssh.Dial(ctx, ssh.Target{User: e.User, Host: e.Host, Port: e.Port}, opts)
+	if e.TLS {
+		return &tlsHost{name: e.Name, dialer: tlslink.Dialer{Host: e.Host, Port: e.Port, Dir: cmp.Or(access.TLSDir, DefaultTLSDir)}}, nil
+	}
+	client, err := ssh.Dial(ctx, ssh.Target{User: e.User, Host: e.Host, Port: e.Port}, access.SSH)
 	if err != nil {
 		return nil, unreachable(e.Name, err)
 	}

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vmsync/internal/hosturi"
-	"vmsync/internal/ssh"
 	"vmsync/replicator"
 )
 
@@ -24,13 +23,13 @@ type Pair struct {
 
 // Place is a host, and how it is reached.
 type Place struct {
-	At  hosturi.Endpoint
-	SSH ssh.Options
+	At hosturi.Endpoint
+	Access
 }
 
-// ConnectPair is [ConnectPlaces] with the same options for both hosts.
-func ConnectPair(ctx context.Context, source, target hosturi.Endpoint, opts ssh.Options, log io.Writer) (*Pair, error) {
-	return ConnectPlaces(ctx, Place{source, opts}, Place{target, opts}, log)
+// ConnectPair is [ConnectPlaces] with the same access to both hosts.
+func ConnectPair(ctx context.Context, source, target hosturi.Endpoint, access Access, log io.Writer) (*Pair, error) {
+	return ConnectPlaces(ctx, Place{source, access}, Place{target, access}, log)
 }
 
 // ConnectPlaces reaches both hosts and starts an agent on each. The caller closes
@@ -40,11 +39,11 @@ func ConnectPlaces(ctx context.Context, source, target Place, log io.Writer) (*P
 	var sourceConn, targetConn *Conn
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		p.sourceHost, sourceConn, err = connect(gctx, source.At, RoleSource, source.SSH, log)
+		p.sourceHost, sourceConn, err = connect(gctx, source.At, RoleSource, source.Access, log)
 		return err
 	})
 	g.Go(func() (err error) {
-		p.targetHost, targetConn, err = connect(gctx, target.At, RoleTarget, target.SSH, log)
+		p.targetHost, targetConn, err = connect(gctx, target.At, RoleTarget, target.Access, log)
 		return err
 	})
 	err := g.Wait()
@@ -60,10 +59,13 @@ func ConnectPlaces(ctx context.Context, source, target Place, log io.Writer) (*P
 	return p, nil
 }
 
-func connect(ctx context.Context, e hosturi.Endpoint, role Role, opts ssh.Options, log io.Writer) (Host, *Conn, error) {
-	host, err := Reach(ctx, e, opts, log)
+func connect(ctx context.Context, e hosturi.Endpoint, role Role, access Access, log io.Writer) (Host, *Conn, error) {
+	host, err := Reach(ctx, e, access, log)
 	if err != nil {
 		return nil, nil, err
+	}
+	if h, ok := host.(*tlsHost); ok && role != RoleSource {
+		return host, nil, h.sourceOnly()
 	}
 	process, err := host.Agent(ctx)
 	if err != nil {

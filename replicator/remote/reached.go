@@ -9,7 +9,7 @@ const sshConnection = "SSH_CONNECTION"
 
 // Reached tells an agent over which addresses its controller reached it: where it came
 // from and where it came to. Both are empty for an agent that was not started through
-// SSH.
+// SSH; one of a client that came over TLS is told in its arguments.
 func Reached(getenv func(string) string) (from, to string) {
 	f := strings.Fields(getenv(sshConnection))
 	if len(f) != 4 {

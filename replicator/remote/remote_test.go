@@ -254,7 +254,7 @@ func TestAgentOfAnotherProtocolIsRefused(t *testing.T) {
 
 func TestOversizedMessageIsRefused(t *testing.T) {
 	r, w := io.Pipe()
-	l := newLines(r, io.Discard, r.Close, func() {}, nil)
+	l := newLines(r, io.Discard, r.Close, func() error { return nil }, nil)
 	go func() {
 		chunk := make([]byte, 1<<20)
 		for i := range chunk {

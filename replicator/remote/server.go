@@ -19,7 +19,9 @@ import (
 // asks for is made.
 type Ends struct {
 	Source func() replicator.SourceEnd
-	Target func() replicator.TargetEnd
+	Target func() replicator.TargetEnd // nil: the agent is a source only
+	// PullOnly has the agent refuse every method but those of [pullMethods].
+	PullOnly bool
 }
 
 // ErrSilent means that nothing was heard from the other side for too long.
@@ -36,14 +38,27 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, ends Ends) erro
 	a.closing, a.interrupt = context.WithCancel(ctx)
 	watch := newWatchdog(silence, func() { cancel(ErrSilent) })
 	defer watch.stop()
-	srv := jrpc2.NewServer(a.methods(), &jrpc2.ServerOptions{
+	methods, backlog := a.methods(), &backlog{}
+	if ends.PullOnly {
+		methods = onlyPull(methods)
+	}
+	srv := jrpc2.NewServer(methods, &jrpc2.ServerOptions{
 		AllowPush:   true,
 		Concurrency: 8, // a ping must get through while calls are in progress
 		NewContext:  func() context.Context { return ctx },
+		RPCLog:      backlog,
 	})
 	// The server itself would first wait for the method in progress, which may have
 	// nothing to end it but that nobody is there any more.
-	srv.Start(newLines(in, out, in.Close, watch.feed, func() { cancel(nil) }))
+	heard := func() error {
+		watch.feed()
+		err := backlog.add()
+		if err != nil {
+			cancel(err)
+		}
+		return err
+	}
+	srv.Start(newLines(in, out, in.Close, heard, func() { cancel(nil) }))
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -143,6 +158,9 @@ func (a *agent) hello(h hello) (hello, error) {
 		return hello{}, errors.New("this agent has a role already")
 	case h.Role == RoleSource:
 		a.source = a.ends.Source()
+	case h.Role == RoleTarget && a.ends.Target == nil:
+		return hello{}, &replicator.Error{Kind: replicator.KindDenied, Op: "use " + host + " as a target",
+			Hint: "reach it through SSH", Err: errors.New("who comes over TLS may only pull machines from there")}
 	case h.Role == RoleTarget:
 		a.target = a.ends.Target()
 	default:

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"vmsync/internal/hosturi"
-	"vmsync/internal/ssh"
 	"vmsync/replicator"
 )
 
@@ -18,8 +17,8 @@ type Solo struct {
 
 // ConnectSolo reaches a host and starts an agent there. The caller closes the solo,
 // which has the end undo what it has not finished.
-func ConnectSolo(ctx context.Context, at hosturi.Endpoint, role Role, opts ssh.Options, log io.Writer) (*Solo, error) {
-	host, conn, err := connect(ctx, at, role, opts, log)
+func ConnectSolo(ctx context.Context, at hosturi.Endpoint, role Role, access Access, log io.Writer) (*Solo, error) {
+	host, conn, err := connect(ctx, at, role, access, log)
 	if err != nil {
 		if host != nil {
 			err = errors.Join(err, host.Close())

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	if !state.BackupPossible() {
 		return nil, e.fail(replicator.KindDomainOff, op, "start it, or wait for its next start", fmt.Errorf("the domain is %s", state))
 	}
+	refused := e.boundDirect(&req)
 	if err := e.adopt(ctx, req); err != nil {
 		return nil, err
 	}
@@ -83,6 +85,7 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 	if err := e.serve(ctx, doc, started); err != nil {
 		return nil, err
 	}
+	started.NotDirect = cmp.Or(started.NotDirect, refused)
 	return started, nil
 }
 
@@ -98,7 +101,7 @@ func (e *End) start(ctx context.Context, state libvirt.State, req replicator.Beg
 	if err != nil {
 		return nil, e.fail("", op, "", err)
 	}
-	r := &run{checkpoint: req.Checkpoint, dir: e.runFolder(), described: req.Describe != nil}
+	r := &run{checkpoint: req.Checkpoint, dir: e.streamFolder(), described: req.Describe != nil}
 	rooms, err := e.checkScratch(e.scratchFiles(backup))
 	if err != nil {
 		return nil, err

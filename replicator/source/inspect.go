@@ -54,7 +54,7 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 			Hint: "`virsh list --all` shows the domains of this host", Err: withoutDomain(op, err)}
 	}
 	view := &replicator.SourceView{Name: dom.Name, UUID: dom.UUID, HostID: host.UUID,
-		Certificate: e.identity.Certificate, SeenFrom: e.opts.SeenFrom}
+		Certificate: e.identity.Certificate, SeenFrom: e.opts.SeenFrom, OverTLS: e.opts.ForClient}
 	if err := e.takeLock(ctx, dom, req.ReadOnly, view); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ func (e *End) TakeKnown(_ context.Context, part replicator.KnownPart) error {
 	if e.closed || e.dom == nil || e.run != nil {
 		return e.sequence(op)
 	}
+	if _, ours := e.disks[part.Disk]; e.opts.ForClient && !ours {
+		return e.withDomain(op, fmt.Errorf("there is no disk %q", part.Disk))
+	}
 	if e.known == nil {
 		e.known = known{}
 	}

@@ -8,6 +8,7 @@
 package source
 
 import (
+	"cmp"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -29,9 +30,14 @@ type Options struct {
 	Guard []string
 	// DataPlane is the path of vmsync-nbd; searched for if empty.
 	DataPlane string
-	// SeenFrom is the address that the controller's SSH connection came from, if any.
+	// SeenFrom is the address that the controller's connection came from, if any.
 	SeenFrom string
-	Log      *slog.Logger // discarded if nil
+	// ForClient is for a controller that came over TLS and may be hostile: the stream goes
+	// nowhere but to where the controller is, and its socket is in StreamFolder.
+	ForClient bool
+	// StreamFolder is where the stream's socket is; below RunDir if empty.
+	StreamFolder string
+	Log          *slog.Logger // discarded if nil
 }
 
 // End implements replicator.SourceEnd. It serves one run and one goroutine; only
@@ -89,8 +95,10 @@ func New(opts Options) *End {
 	return &End{opts: opts, log: opts.Log, stray: make(map[string]bool)}
 }
 
-// runFolder is where the stream's socket lives. The lock allows one run for each
-// domain.
+// streamFolder is where the stream's socket lives.
+func (e *End) streamFolder() string { return cmp.Or(e.opts.StreamFolder, e.runFolder()) }
+
+// runFolder is the run's own. The lock allows one run for each domain.
 func (e *End) runFolder() string { return filepath.Join(e.opts.Place.RunDir, "source", e.dom.UUID) }
 
 // hasCheckpoint says whether a checkpoint seen by Inspect tracks a disk.
