@@ -44,14 +44,14 @@ func TestMetricsSayWhatTheServiceDoes(t *testing.T) {
 		w.ended = m.Ended
 		s = serve(t, w, head+"concurrency: {total: 1}\nretry: {first: 1h, max: 1h}\nmachines: [{name: 'vm*', every: 1h}]\n")
 		time.Sleep(15 * time.Second) // one has been synced, the other waited for its turn and is being synced
-		waited := 0.0
+		syncing := 0
 		for _, line := range scrape(t, m) {
 			if line == `vmsync_running{domain="vm1",source="hosta"} 1` || line == `vmsync_running{domain="vm2",source="hosta"} 1` {
-				waited++
+				syncing++
 			}
 		}
-		if waited != 1 {
-			t.Errorf("%v machines are being synced", waited)
+		if syncing != 1 {
+			t.Errorf("%d machines are being synced", syncing)
 		}
 		time.Sleep(15 * time.Second)
 		got := scrape(t, m)
