@@ -81,16 +81,17 @@ func (e *End) guestHook(ctx context.Context, req *replicator.HookRequest, output
 var errGuestForgot = errors.New("the guest's agent knows nothing of it any more: it was restarted, or the hook wrote more than libvirt passes on, about 3 MB")
 
 // awaitGuest waits until a program in the guest has ended. An agent that is busy with
-// something else may not answer for a while.
+// something else may not answer for a while, and libvirt hangs up when what a program wrote is
+// too long for it.
 func (e *End) awaitGuest(ctx context.Context, pid int64) (*libvirt.GuestExit, error) {
 	for pause := askGuestFirst; ; pause = min(2*pause, askGuestMost) {
 		exit, err := e.dom.GuestEnd(ctx, pid)
 		switch {
 		case err == nil && exit.Exited:
 			return exit, nil
-		case err != nil && refused(err):
+		case refused(err):
 			return nil, fmt.Errorf("%w: %w", errGuestForgot, err)
-		case err != nil && !errors.Is(err, libvirt.ErrAgentUnresponsive):
+		case err != nil && !errors.Is(err, libvirt.ErrAgentUnresponsive) && !errors.Is(err, libvirt.ErrDisconnected):
 			return nil, err
 		}
 		select {
