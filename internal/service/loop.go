@@ -84,22 +84,24 @@ func (s *Service) stop() {
 // step judges all machines, begins what is due, and tells when to look again.
 func (s *Service) step(now time.Time) (wake time.Time) {
 	wake = now.Add(longest)
-	var due []schedule.Job
-	var whose []*machine
+	views := make(map[*machine]*view, len(s.machines))
 	for _, m := range s.machines {
 		v := m.view(s.cfg, now)
+		views[m] = &v
 		s.judge(m, &v, now)
 		for _, t := range append(v.turns(), v.due) {
 			if t.After(now) && t.Before(wake) {
 				wake = t
 			}
 		}
-		if job, ready := s.ready(m, &v, now); ready {
-			due, whose = append(due, job), append(whose, m)
-		}
 	}
-	for _, i := range schedule.Pick(due, s.load(), s.limits()) {
-		s.start(whose[i], now)
+	due := s.due(views, now)
+	jobs := make([]schedule.Job, len(due))
+	for i := range due {
+		jobs[i] = due[i].job
+	}
+	for _, i := range schedule.Pick(jobs, s.load(), s.limits()) {
+		s.start(&due[i], now)
 	}
 	s.tell()
 	return wake
@@ -109,7 +111,7 @@ func (s *Service) step(now time.Time) (wake time.Time) {
 func (s *Service) load() []schedule.Job {
 	var jobs []schedule.Job
 	for _, r := range s.running {
-		jobs = append(jobs, schedule.Job{Key: r.record.Machine, Source: r.record.Source, Hosts: []string{r.job.Target.URI}, Members: 1})
+		jobs = append(jobs, schedule.Job{Key: r.record.Machine, Sources: map[string]int{r.record.Source: 1}, Hosts: []string{r.job.Target.URI}, Members: 1})
 	}
 	return jobs
 }

@@ -137,8 +137,8 @@ func (s *Service) enlist(key string, policy config.Policy) {
 	// One that was dismissed during its run goes on with that.
 	s.machines[key] = &machine{key: key, policy: policy, record: record, last: s.lastRun(key), run: s.running[key], since: time.Now()}
 	s.known[key] = true
-	if len(policy.Before)+len(policy.After) > 0 || policy.Group != "" {
-		s.log.Warn("hooks and groups of the configuration are not carried out by this release", "DOMAIN", policy.Domain, "SOURCE", policy.Source)
+	if len(policy.Before)+len(policy.After) > 0 {
+		s.log.Warn("hooks of the configuration are not carried out by this release", "DOMAIN", policy.Domain, "SOURCE", policy.Source)
 	}
 	s.log.Info("machine is replicated from now on", "DOMAIN", policy.Domain, "SOURCE", policy.Source, "schedule", scheduleText(&policy))
 }

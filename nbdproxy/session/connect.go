@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,7 +16,7 @@ import (
 	"vmsync/nbdproxy/stream"
 )
 
-// clientLimit is how long a session waits for its client.
+// clientLimit is how long a session waits for its client, unless its document says more.
 const clientLimit = 60 * time.Second
 
 // lanes checks the number of connections that a document asks for.
@@ -57,7 +58,7 @@ func sendingEnds(ctx context.Context, s *spec.Serve, ev *emitter, nbd []string, 
 	if err != nil {
 		return nil, err
 	}
-	return accept(ctx, n, l, nil, nil, ev, ready)
+	return accept(ctx, n, clientLimit, l, nil, nil, ev, ready)
 }
 
 func connect(ctx context.Context, c *spec.Connect, n int) ([]*link.Conn, error) {
@@ -71,6 +72,9 @@ func connect(ctx context.Context, c *spec.Connect, n int) ([]*link.Conn, error) 
 // receivingEnds waits for the stream's connections on the unix socket and, if the
 // document asks for it, on an address of this host.
 func receivingEnds(ctx context.Context, a *spec.Apply, ev *emitter, log *slog.Logger) ([]*link.Conn, error) {
+	if a.Patience < 0 {
+		return nil, specError(fmt.Errorf("patience of %v", a.Patience))
+	}
 	n, err := lanes(a.Lanes)
 	if err != nil {
 		return nil, err
@@ -92,7 +96,7 @@ func receivingEnds(ctx context.Context, a *spec.Apply, ev *emitter, log *slog.Lo
 			ready.Address, ready.Certificate = direct.Addr().String(), own.Certificate
 		}
 	}
-	return accept(ctx, n, l, direct, config, ev, ready)
+	return accept(ctx, n, cmp.Or(a.Patience, clientLimit), l, direct, config, ev, ready)
 }
 
 func listenDirect(ctx context.Context, d *spec.Direct) (*net.TCPListener, *tls.Config, pin.Identity, error) {
@@ -110,7 +114,7 @@ func listenDirect(ctx context.Context, d *spec.Direct) (*net.TCPListener, *tls.C
 
 // accept reports ready, waits for the one client and closes the listeners, which
 // turns every other one away.
-func accept(ctx context.Context, n int, l *net.UnixListener, direct *net.TCPListener, config *tls.Config, ev *emitter, ready spec.Event) ([]*link.Conn, error) {
+func accept(ctx context.Context, n int, patience time.Duration, l *net.UnixListener, direct *net.TCPListener, config *tls.Config, ev *emitter, ready spec.Event) ([]*link.Conn, error) {
 	if err := ev.emit(ready); err != nil {
 		_ = l.Close()
 		if direct != nil {
@@ -118,8 +122,8 @@ func accept(ctx context.Context, n int, l *net.UnixListener, direct *net.TCPList
 		}
 		return nil, err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, clientLimit,
-		peerError(fmt.Errorf("nobody connected to %s within %v", l.Addr(), clientLimit)))
+	limited, cancel := context.WithTimeoutCause(ctx, patience,
+		peerError(fmt.Errorf("nobody connected to %s within %v", l.Addr(), patience)))
 	defer cancel()
 	conns, err := link.Accept(limited, n, l, direct, config)
 	if err != nil && !errors.Is(err, context.Cause(limited)) {

@@ -10,6 +10,7 @@ package spec
 
 import (
 	"encoding/json"
+	"time"
 
 	"vmsync/internal/pin"
 )
@@ -80,14 +81,16 @@ type ServeDisk struct {
 // A stream whose header differs in any of these values is refused before
 // anything is written.
 type Apply struct {
-	Version    int         `json:"version"`
-	Domain     string      `json:"domain"`
-	Checkpoint string      `json:"checkpoint"`
-	Parent     string      `json:"parent,omitempty"`
-	Listen     string      `json:"listen"`           // as in Serve; exactly one client brings the stream
-	Direct     *Direct     `json:"direct,omitempty"` // where else it may come from
-	Lanes      int         `json:"lanes,omitempty"`  // as in Serve
-	Disks      []ApplyDisk `json:"disks"`
+	Version    int     `json:"version"`
+	Domain     string  `json:"domain"`
+	Checkpoint string  `json:"checkpoint"`
+	Parent     string  `json:"parent,omitempty"`
+	Listen     string  `json:"listen"`           // as in Serve; exactly one client brings the stream
+	Direct     *Direct `json:"direct,omitempty"` // where else it may come from
+	Lanes      int     `json:"lanes,omitempty"`  // as in Serve
+	// Patience is how long to wait for the stream's connections; 0 is a minute.
+	Patience time.Duration `json:"patience,omitempty"`
+	Disks    []ApplyDisk   `json:"disks"`
 }
 
 // ApplyDisk is one NBD server to write to.

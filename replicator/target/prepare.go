@@ -50,7 +50,7 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest, pro
 		return nil, t.fail(replicator.KindOther, "make a folder for sockets", "", "", err)
 	}
 	doc := spec.Apply{Version: spec.Version, Domain: req.Domain, Checkpoint: req.Checkpoint, Parent: req.Parent,
-		Listen: filepath.Join(t.prep.dir, "apply.sock"), Lanes: req.Lanes}
+		Listen: filepath.Join(t.prep.dir, "apply.sock"), Lanes: req.Lanes, Patience: req.Patience}
 	if req.Direct != nil {
 		doc.Direct = &spec.Direct{Addresses: req.Direct.Addresses, Certificate: req.Direct.Certificate}
 	}
