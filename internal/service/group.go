@@ -68,8 +68,14 @@ func turns(members []turn) (together, alone []int) {
 	return nil, alone
 }
 
-// groupDue is what work of a group may begin now.
+// groupDue is what work of a group may begin now: none before it is known who its members
+// are.
 func (s *Service) groupDue(name string, members []*machine, views map[*machine]*view, now time.Time) (all []work) {
+	for _, src := range s.sources {
+		if src.listed == nil && src.err == nil {
+			return nil
+		}
+	}
 	slices.SortFunc(members, func(a, b *machine) int { return cmp.Compare(a.key, b.key) })
 	standings := make([]turn, len(members))
 	for i, m := range members {
