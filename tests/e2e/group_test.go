@@ -21,7 +21,7 @@ import (
 const (
 	groupHead = "version: 1\nsources: {hosta: 'qemu+ssh://root@hosta/system', hostb: 'qemu:///system'}\nretry: {first: 1m, max: 5m}\n" +
 		"defaults: {every: 1h, keep: 50, quiesce: required, group: shop, target_domain: '{domain}-replica'}\n"
-	groupConfig = groupHead + "machines: [{name: 'group-*'}]\n"
+	groupConfig = groupHead + "machines: [{name: 'group-*', source: hosta}, {name: group-c, source: hostb}]\n"
 )
 
 // member is a machine of the tests' group.
