@@ -10,6 +10,7 @@ import (
 // SourceEnd is the host whose domain is replicated. One SourceEnd serves one
 // run; its methods are called one at a time, in the order of this interface.
 type SourceEnd interface {
+	SourceSteps
 	// List tells which domains the host has, sorted by name. It takes no lock and changes
 	// nothing; it may be called any number of times, and only before Inspect.
 	List(ctx context.Context) ([]SourceDomain, error)
@@ -28,7 +29,8 @@ type SourceEnd interface {
 	// Begin, those of a disk in order.
 	TakeKnown(ctx context.Context, part KnownPart) error
 	// Begin freezes the guest, begins checkpoint and pull backup in one libvirt
-	// call, thaws, and starts the data plane on the export.
+	// call, thaws, and starts the data plane on the export. For machines whose
+	// checkpoints are to be taken together there is SourceSteps in its stead.
 	Begin(ctx context.Context, req BeginRequest) (*Begun, error)
 	// Wait returns when the stream has been handed over in full, or with HashOnly when
 	// all has been read.
@@ -249,10 +251,13 @@ type Begun struct {
 	// TPM is the state of the emulated TPM, a tar archive of regular files named
 	// "tpm2/…" or "tpm1.2/…" as in libvirt's folder for the domain; empty if the domain
 	// has none or it could not be read. At most MaxTPM bytes of files.
-	TPM       Packed        `json:"tpm,omitempty"`
-	Frozen    time.Duration `json:"frozen"`     // how long the guest was frozen
-	DomainXML string        `json:"domain_xml"` // inactive, migratable, with secrets
-	Disks     []BegunDisk   `json:"disks"`
+	TPM    Packed        `json:"tpm,omitempty"`
+	Frozen time.Duration `json:"frozen"` // how long the guest was frozen
+	// StoodStill says that the guest was frozen from before Freeze returned until Thaw was
+	// called; only of SourceSteps.
+	StoodStill bool        `json:"stood_still,omitempty"`
+	DomainXML  string      `json:"domain_xml"` // inactive, migratable, with secrets
+	Disks      []BegunDisk `json:"disks"`
 	// Direct says that the stream goes from host to host; otherwise NotDirect says
 	// why not, if it was tried, and Socket is the unix socket on the source that
 	// offers it.
@@ -464,6 +469,8 @@ type CommitRequest struct {
 	Keep  string `json:"keep,omitempty"`
 	NVRAM Packed `json:"nvram,omitempty"` // see [Begun]
 	TPM   Packed `json:"tpm,omitempty"`   // see [Begun]
+	// Group is the set that the state belongs to; nil for none.
+	Group *Set `json:"group,omitempty"`
 }
 
 // Committed is a state that is durable.

@@ -22,6 +22,7 @@ const (
 	KindDiskUnfit       = "disk-unfit"       // a disk cannot be replicated
 	KindJobActive       = "job-active"       // another program's job excludes a backup
 	KindNotFrozen       = "not-frozen"       // the guest's file systems could not be frozen, as was required
+	KindLeftBehind      = "left-behind"      // the other machines of its group could not wait for it any longer
 	KindScratchFull     = "scratch-full"     // too little room for the scratch files
 	KindCheckpointInUse = "checkpoint-inuse" // the new checkpoint's name or bitmap exists
 	// KindCheckpointInconsistent means that a parent's bitmaps are gone or broken.

@@ -29,6 +29,9 @@ func (r *run) bracketed(ctx context.Context, take func() error) error {
 	if err == nil {
 		err = take()
 	}
+	if err != nil && (r.hookFailed || !r.beginsAgain(err)) {
+		r.req.Seat.Leave() // before hooks take their time: the others may be frozen
+	}
 	about := r.about(ctx, HookAfterCheckpoint, err)
 	if err == nil {
 		about.Outcome, about.Consistency = HookSucceeded, string(r.begun.Consistency)
@@ -36,6 +39,11 @@ func (r *run) bracketed(ctx context.Context, take func() error) error {
 	after := r.hooksAfter(r.late, r.req.Hooks.AfterCheckpoint, about)
 	r.hookFailed = r.hookFailed || after != nil
 	return both(err, after)
+}
+
+// beginsAgain tells whether the run goes on after an error of the checkpoint's.
+func (r *run) beginsAgain(err error) bool {
+	return errors.Is(err, errAgain) || KindOf(err) == KindCheckpointInconsistent && r.plan.Parent != ""
 }
 
 // both is what came of a run and of the hooks after it.

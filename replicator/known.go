@@ -9,8 +9,8 @@ import (
 
 // handKnown brings to the source what the target holds of some disks, and notes in the
 // request of which.
-func (r *run) handKnown(ctx context.Context, begin *BeginRequest) error {
-	for _, k := range r.prepared.Known {
+func (r *run) handKnown(ctx context.Context, known []KnownDisk, begin *BeginRequest) error {
+	for _, k := range known {
 		if k.Resumed {
 			r.out.Emit(event.Notice{Message: fmt.Sprintf("disk %s: going on with what an earlier run has received", k.Name)})
 		}

@@ -35,6 +35,10 @@ type Request struct {
 	MinChanged    int64
 	SkipUnchanged bool
 	Hooks         Hooks
+	// Seat is the machine's where it is synced together with others of a group: the
+	// checkpoints are taken together, and a state is made of each if there is enough for
+	// one of any. Nil is by itself.
+	Seat *Seat
 }
 
 // Synced is what a sync came to. One of its fields is set.
@@ -54,6 +58,7 @@ type Relay func(ctx context.Context, sourceSocket, targetSocket string, lanes in
 // not be defined, a hook that failed) comes with the summary. Of any other error
 // Synced is empty. When ctx ends, hooks that are still to run have 30 s.
 func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay Relay, out event.Sink) (Synced, error) {
+	defer req.Seat.Leave()
 	r := &run{req: req, src: src, dst: dst, relay: relay, out: out, start: time.Now()}
 	var stop context.CancelFunc
 	r.late, stop = outlasting(ctx, lastHooks, errNoTime)
@@ -99,7 +104,8 @@ type run struct {
 	target   *TargetView
 	plan     *Plan
 	skipped  *event.Skipped // too little has changed to go on
-	prepared *Prepared
+	prepared *Prepared      // by the plan
+	beginReq BeginRequest
 	begun    *Begun
 	sent     *StreamResult
 	moved    time.Duration // how long the transfer took
@@ -163,39 +169,30 @@ func (r *run) begin(ctx context.Context) error {
 		switch {
 		case err == nil || r.hookFailed || again > len(r.plan.Disks):
 			return err
+		case errors.Is(err, errAgain):
+			again-- // those who make it necessary are few
 		case unusable:
 			r.plan = r.plan.WithoutParent(why)
+			r.prepared = nil
 		case errors.As(err, &e) && e.Kind == KindDamaged && e.Disk != "":
 			r.out.Emit(event.Warning{Message: e.Text(), Disk: e.Disk})
 			r.plan = r.plan.WithFull(e.Disk, "what the store holds is damaged")
+			r.prepared = nil
 		default:
 			return err
 		}
 	}
 }
 
-func (r *run) tryBegin(ctx context.Context) (err error) {
-	tellFull(r.out, r.plan)
-	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent,
-		Lanes: lanes, Direct: r.listenDirect(), Resume: true, Patience: r.hookPatience()}
-	for _, d := range r.plan.Disks {
-		prepare.Disks = append(prepare.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental, Resync: d.Resync})
+func (r *run) tryBegin(ctx context.Context) error {
+	// What is prepared for the plan stays so while other members of a group begin again.
+	if r.prepared == nil {
+		if err := r.prepare(ctx); err != nil {
+			return err
+		}
 	}
-	begin := beginRequest(r.plan, r.req.Compress)
-	begin.Rate, begin.Lanes, begin.Patience = r.req.Rate, lanes, r.hookPatience()
-	begin.Quiesce, begin.FreezeMountpoints = r.req.Quiesce, r.req.FreezeMountpoints
-	r.prepared, err = r.dst.Prepare(ctx, prepare, newProgress(r.out).sent)
+	err := r.bracketed(ctx, func() error { return r.beginSource(ctx, r.beginReq) })
 	if err != nil {
-		return err
-	}
-	begin.Direct = r.prepared.Direct
-	if err := r.handKnown(ctx, &begin); err != nil {
-		return err
-	}
-	if err := r.bracketed(ctx, func() (err error) {
-		r.begun, err = r.src.Begin(ctx, begin)
-		return err
-	}); err != nil {
 		return err
 	}
 	if err := r.checkTransport(); err != nil {
@@ -203,6 +200,41 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 	}
 	tellBegun(r.out, r.begun)
 	return sameDisks(r.source.Name, r.plan, r.begun)
+}
+
+// prepare gets the target ready, and the request to the source.
+func (r *run) prepare(ctx context.Context) (err error) {
+	tellFull(r.out, r.plan)
+	prepare := PrepareRequest{Generation: r.plan.Generation, Domain: r.source.Name, Checkpoint: r.plan.Checkpoint, Parent: r.plan.Parent,
+		Lanes: lanes, Direct: r.listenDirect(), Resume: true, Patience: r.hookPatience()}
+	if r.req.Seat != nil {
+		prepare.Patience += patienceTogether
+	}
+	for _, d := range r.plan.Disks {
+		prepare.Disks = append(prepare.Disks, PrepareDisk{Name: d.Name, Size: d.Size, Incremental: d.Incremental, Resync: d.Resync})
+	}
+	begin := beginRequest(r.plan, r.req.Compress)
+	begin.Rate, begin.Lanes, begin.Patience = r.req.Rate, lanes, r.hookPatience()
+	begin.Quiesce, begin.FreezeMountpoints = r.req.Quiesce, r.req.FreezeMountpoints
+	prepared, err := r.dst.Prepare(ctx, prepare, newProgress(r.out).sent)
+	if err != nil {
+		return err
+	}
+	begin.Direct = prepared.Direct
+	if err := r.handKnown(ctx, prepared.Known, &begin); err != nil {
+		return err
+	}
+	r.prepared, r.beginReq = prepared, begin
+	return nil
+}
+
+// beginSource has the source begin, together with others or by itself.
+func (r *run) beginSource(ctx context.Context, begin BeginRequest) (err error) {
+	if r.req.Seat != nil {
+		return r.beginTogether(ctx, begin)
+	}
+	r.begun, err = r.src.Begin(ctx, begin)
+	return err
 }
 
 // transfer moves the stream and waits for both ends to agree on it.
@@ -313,11 +345,19 @@ func agree(sent, received *StreamResult) error {
 
 // commit makes the state durable.
 func (r *run) commit(ctx context.Context) error {
-	committed, err := r.dst.Commit(ctx, r.commitRequest())
+	set, err := r.set(ctx)
+	if err != nil {
+		r.abandon(ctx)
+		return err
+	}
+	req := r.commitRequest()
+	req.Group = set
+	committed, err := r.dst.Commit(ctx, req)
 	if err != nil {
 		return err
 	}
 	r.sum = r.summary(committed)
+	r.sum.Group = (*event.Group)(set)
 	return nil
 }
 

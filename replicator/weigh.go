@@ -6,8 +6,20 @@ import (
 	"vmsync/internal/event"
 )
 
-// weigh looks whether enough has changed for a new state, where that is asked for.
+// weigh looks whether enough has changed for a new state, where that is asked for. What a
+// member of a group finds holds if no other finds enough.
 func (r *run) weigh(ctx context.Context) error {
+	if err := r.weighOwn(ctx); err != nil {
+		return err
+	}
+	enough, err := r.req.Seat.planned(ctx, r.skipped == nil)
+	if err == nil && enough {
+		r.skipped = nil
+	}
+	return err
+}
+
+func (r *run) weighOwn(ctx context.Context) error {
 	if (r.req.MinChanged <= 0 && !r.req.SkipUnchanged) || !r.plan.onlyChanges(r.target.Head) {
 		return nil
 	}

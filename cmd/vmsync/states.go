@@ -25,6 +25,9 @@ func statesCommand() *cobra.Command {
 "own" is what the images take on disk that the state needs and no older one does. All of them together are what the
 replica takes. It is not what deleting the state would free: newer states may need the same images.
 
+States that were taken together with those of other machines, as a consistency group, say of which set they are, and
+which machines of the group hold no state of it.
+
 It changes nothing and waits for no run.`,
 		Example: `  vmsync states
   vmsync states vm1 --target-uri qemu+ssh://root@hostb/system`,
@@ -111,6 +114,35 @@ type listedState struct {
 	Verified    *time.Time     `json:"verified,omitempty"`
 	Damaged     string         `json:"damaged,omitempty"`
 	Pinned      []store.Holder `json:"pinned,omitempty"`
+	Group       *listedGroup   `json:"group,omitempty"`
+}
+
+// listedGroup is the set of a state as JSON.
+type listedGroup struct {
+	*store.Group
+	Complete bool     `json:"complete"`
+	Missing  []string `json:"missing,omitempty"` // members without a state of the set
+}
+
+// setOf looks what there is of the set that a state belongs to; nil for none.
+func (p *place) setOf(s *store.State) *listedGroup {
+	if s.Group == nil {
+		return nil
+	}
+	missing := store.Missing(p.store, s.Group)
+	return &listedGroup{Group: s.Group, Complete: len(missing) == 0, Missing: missing}
+}
+
+// remark says with whom a state was taken together, and what is wrong with that.
+func (g *listedGroup) remark() string {
+	text := "set " + g.ID + " of group " + g.Name
+	if !g.Complete {
+		text += " without " + strings.Join(g.Missing, ", ")
+	}
+	if !g.OneInstant {
+		text += ", not of one instant"
+	}
+	return text
 }
 
 func (p *place) listStates(ctx context.Context, domain string) error {
@@ -119,18 +151,18 @@ func (p *place) listStates(ctx context.Context, domain string) error {
 		return target.NoReplica(p.store, domain, err)
 	}
 	if !p.json {
-		return tableOfStates(l)
+		return p.tableOfStates(l)
 	}
 	for _, s := range l.States {
 		if err := printJSON(listedState{Domain: domain, State: s.ID, Checkpoint: s.Checkpoint, Time: s.Time, Kind: s.Kind, Consistency: s.Consistency,
-			Own: s.Own, Size: s.Size, Head: s.Head, Verified: s.Verified, Damaged: s.Damaged, Pinned: s.Pinned}); err != nil {
+			Own: s.Own, Size: s.Size, Head: s.Head, Verified: s.Verified, Damaged: s.Damaged, Pinned: s.Pinned, Group: p.setOf(s.State)}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func tableOfStates(l *store.Listing) error {
+func (p *place) tableOfStates(l *store.Listing) error {
 	if len(l.States) == 0 {
 		fmt.Printf("%s holds no state yet\n", ui.Clean(l.Manifest.TargetDomain))
 		return nil
@@ -141,15 +173,18 @@ func tableOfStates(l *store.Listing) error {
 		if s.Verified != nil {
 			verified = ui.Instant(*s.Verified)
 		}
-		rows = append(rows, []string{s.ID, s.Checkpoint, s.Kind, s.Consistency, ui.Bytes(s.Own), ui.Bytes(s.Size), verified, strings.Join(remarks(s), "; ")})
+		rows = append(rows, []string{s.ID, s.Checkpoint, s.Kind, s.Consistency, ui.Bytes(s.Own), ui.Bytes(s.Size), verified, strings.Join(p.remarks(s), "; ")})
 	}
 	return ui.Table(os.Stdout, []ui.Column{{Title: "state"}, {Title: "checkpoint"}, {Title: "kind"}, {Title: "consistency"}, {Title: "own", Right: true},
 		{Title: "size", Right: true}, {Title: "verified"}, {}}, rows)
 }
 
 // remarks are what else there is to say of a state.
-func remarks(s store.Listed) []string {
+func (p *place) remarks(s store.Listed) []string {
 	var all []string
+	if g := p.setOf(s.State); g != nil {
+		all = append(all, g.remark())
+	}
 	if s.Damaged != "" {
 		all = append(all, "damaged: "+s.Damaged)
 	}

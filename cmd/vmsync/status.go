@@ -78,6 +78,9 @@ func tellStatus(ctx context.Context, st *api.Status, single bool) error {
 	}
 	m := &st.Machines[0]
 	fmt.Printf("\n%s as %s in %s, %s\n", ui.Clean(m.Source+"/"+m.Name), ui.Clean(m.TargetDomain), ui.Clean(m.Store), m.Schedule)
+	if m.Group != "" {
+		fmt.Printf("in group %s: synced together with its other machines\n", ui.Clean(m.Group))
+	}
 	if m.Error != nil {
 		fmt.Printf("error: %s\n  %s\n", ui.Clean(m.Error.Message), ui.Clean(m.Error.Hint))
 	}
@@ -104,7 +107,7 @@ func rows(machines []api.Machine, now time.Time) []ui.Machine {
 	var all []ui.Machine
 	for _, m := range machines {
 		row := ui.Machine{Name: m.Name, Source: m.Source, Role: m.Role, Age: -1, RPO: seconds(m.RPO), Changed: -1, Sent: -1, States: -1,
-			Health: string(m.Health), Doing: string(m.Doing)}
+			Health: string(m.Health), Doing: string(m.Doing), Group: m.Group}
 		if m.Age != nil {
 			row.Age = seconds(*m.Age)
 		}

@@ -56,6 +56,8 @@ type Machine struct {
 	TargetDomain string `json:"target_domain"`
 	Store        string `json:"store"`
 	Schedule     string `json:"schedule"` // for people: "every 15m"
+	// Group is the consistency group that it belongs to; empty for none.
+	Group string `json:"group,omitempty"`
 	// Role and States are what the store says, where it is on the service's host.
 	Role   string `json:"role,omitempty"`
 	States *int   `json:"states,omitempty"`

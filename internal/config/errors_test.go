@@ -247,12 +247,15 @@ func TestWhatIsWrongWithAFile(t *testing.T) {
 			"  - {name: 'r*', group: i, cron: '@daily'}\n" +
 			"  - {name: 's*', group: i, cron: '@hourly'}\n" +
 			"  - {name: t, group: j, min_changed: 1M, min_changed_max_age: 1d, max_age: 9d}\n" +
-			"  - {name: u, group: j, min_changed: 2M, min_changed_max_age: 1d, max_age: 9d}\n", []string{
+			"  - {name: u, group: j, min_changed: 2M, min_changed_max_age: 1d, max_age: 9d}\n" +
+			"  - {name: v, group: k}\n" +
+			"  - {name: w, group: k, store: /srv}\n", []string{
 			"f:6:5: every is not the same for n on a and m on a (line 5), but group g is synced together: make it the same, or take one out of the group",
 			"f:7:5: max_age is not the same for o on a and m on a (line 5), but group g is synced together: make it the same, or take one out of the group",
 			"f:9:5: rpo is not the same for q on a and p on a (line 8), but group h is synced together: make it the same, or take one out of the group",
 			"f:11:5: cron is not the same for s* on a and r* on a (line 10), but group i is synced together: make it the same, or take one out of the group",
 			"f:13:5: min_changed is not the same for u on a and t on a (line 12), but group j is synced together: make it the same, or take one out of the group",
+			"f:15:5: store is not the same for w on a and v on a (line 14), but group k is synced together: make it the same, or take one out of the group",
 		}},
 		{"a group whose member differs by source", "version: 1\n" +
 			"sources: {a: 'qemu:///system', b: 'qemu+ssh://b/system'}\n" +

@@ -32,6 +32,7 @@ func (g *groups) add(v *settings, p Policy, who string) {
 		{"max_age", first.p.Schedule.MaxAge == p.Schedule.MaxAge},
 		{"min_changed", first.p.MinChanged == p.MinChanged},
 		{"min_changed_max_age", first.p.MinChangedMaxAge == p.MinChangedMaxAge},
+		{"store", first.p.Store == p.Store},
 	} {
 		if !c.equal {
 			g.f.add(v.here, "%s is not the same for %s and %s (line %d), but group %s is synced together: make it the same, or take one out of the group",

@@ -144,7 +144,16 @@ type Summary struct {
 	Transfer     time.Duration // how long the stream took
 	Duration     time.Duration // of the whole run
 	Frozen       time.Duration // how long the guest was frozen
+	Group        *Group        // where the state was taken together with others'
 	Disks        []DiskSummary
+}
+
+// Group is the set of states of several machines that a state belongs to.
+type Group struct {
+	ID         string   // 12 hex digits
+	Name       string   // as the service's configuration names the group
+	Members    []string // replicas of all machines of the group
+	OneInstant bool     // all who took part were frozen while the checkpoints were taken
 }
 
 // SentRate is the bytes of stream per second, while it lasted; 0 where it took no

@@ -21,8 +21,10 @@ type Run struct {
 	Machine string `json:"machine"` // source and domain, as Key makes it
 	Source  string `json:"source"`  // as the configuration names it
 	Domain  string `json:"domain"`
-	Group   string `json:"group,omitempty"` // consistency group
-	Trigger string `json:"trigger"`         // schedule, retry or request
+	// Group is the id of the set of states that the run took part in, of a consistency
+	// group; the runs of its members have the same. Empty for one by itself.
+	Group   string `json:"group,omitempty"`
+	Trigger string `json:"trigger"` // schedule, retry or request
 
 	Began   time.Time `json:"began"`
 	Ended   time.Time `json:"ended,omitzero"`

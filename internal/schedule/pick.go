@@ -16,11 +16,11 @@ type Limits struct {
 // Job is a sync that is due, or runs. A consistency group is one job.
 type Job struct {
 	Key     string
-	Source  string        // the source's name
-	Hosts   []string      // all that take part, each once
-	Slack   time.Duration // see Rule.Slack; of a group the least of its members'
-	Since   time.Time     // since when it is due
-	Members int           // how many machines are synced; 1 or more
+	Sources map[string]int // how many machines are synced of each source, by its name
+	Hosts   []string       // all that take part, each once
+	Slack   time.Duration  // see Rule.Slack; of a group the least of its members'
+	Since   time.Time      // since when it is due
+	Members int            // how many machines are synced; 1 or more
 }
 
 // Pick returns the indexes of those jobs in due that are to begin now, the most urgent
@@ -59,7 +59,9 @@ type load struct {
 
 func (l *load) add(j *Job) {
 	l.total += j.Members
-	l.source[j.Source] += j.Members
+	for source, n := range j.Sources {
+		l.source[source] += n
+	}
 	for _, h := range j.Hosts {
 		l.host[h] += j.Members
 	}
@@ -68,15 +70,17 @@ func (l *load) add(j *Job) {
 // holdBack tells whether a limit keeps a job from beginning, and fills what is left of
 // that limit.
 func (l *load) holdBack(j *Job, limits Limits) (held bool) {
-	over := func(now, limit int) bool { return now > 0 && now+j.Members > limit }
-	if over(l.total, limits.Total) {
+	over := func(now, more, limit int) bool { return now > 0 && now+more > limit }
+	if over(l.total, j.Members, limits.Total) {
 		l.total, held = max(l.total, limits.Total), true
 	}
-	if over(l.source[j.Source], limits.PerSource) {
-		l.source[j.Source], held = max(l.source[j.Source], limits.PerSource), true
+	for source, n := range j.Sources {
+		if over(l.source[source], n, limits.PerSource) {
+			l.source[source], held = max(l.source[source], limits.PerSource), true
+		}
 	}
 	for _, h := range j.Hosts {
-		if over(l.host[h], limits.PerHost) {
+		if over(l.host[h], j.Members, limits.PerHost) {
 			l.host[h], held = max(l.host[h], limits.PerHost), true
 		}
 	}

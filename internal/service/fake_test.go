@@ -25,6 +25,7 @@ type world struct {
 	down    map[string]bool
 	change  map[string]chan struct{} // closed when something of a source changes
 	took    time.Duration            // by a sync
+	tooks   map[string]time.Duration // by those of some domains
 	fails   map[string]error         // by domain
 	skips   map[string]bool
 	runs    []ran
@@ -98,6 +99,9 @@ func (w *world) Sync(ctx context.Context, job Job, out event.Sink) (replicator.S
 	}
 	w.most = max(w.most, sum)
 	took, err, skip := w.took, w.fails[domain], w.skips[domain]
+	if long, ok := w.tooks[domain]; ok {
+		took = long
+	}
 	w.mu.Unlock()
 	out.Emit(event.PhaseStarted{Phase: event.PhaseTransfer})
 	out.Emit(event.Progress{Disk: "vda", Done: 1, Total: 4})

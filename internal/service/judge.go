@@ -64,9 +64,18 @@ func (m *machine) view(c *config.Config, now time.Time) view {
 	v := view{past: pastOf(&m.record, m.last, now)}
 	v.rule = ruleOf(&m.policy, c, v.past.Fresh, now)
 	if !m.hasten {
-		v.due = v.rule.Due(m.key, &v.past)
+		v.due = v.rule.Due(m.beat(), &v.past)
 	}
 	return v
+}
+
+// beat is what the machine's share of the jitter comes from, which is the same for all of a
+// group.
+func (m *machine) beat() string {
+	if m.policy.Group != "" {
+		return "group " + m.policy.Group
+	}
+	return m.key
 }
 
 // health judges a replica. running is when the run that is under way began.

@@ -85,11 +85,11 @@ func (s *Service) stop() {
 // step judges all machines, begins what is due, and tells when to look again.
 func (s *Service) step(now time.Time) (wake time.Time) {
 	wake = now.Add(longest)
-	var due []schedule.Job
-	var whose []*machine
 	heralds := heralds{told: map[string]history.Told{}}
+	views := make(map[*machine]*view, len(s.machines))
 	for _, m := range s.machines {
 		v := m.view(s.cfg, now)
+		views[m] = &v
 		s.judge(m, &v, now)
 		s.listen(&heralds, m, &v, now)
 		for _, t := range append(v.turns(), v.due) {
@@ -97,19 +97,16 @@ func (s *Service) step(now time.Time) (wake time.Time) {
 				wake = t
 			}
 		}
-		job, ready := s.ready(m, &v, now)
-		if !ready {
-			m.queued = time.Time{}
-			continue
-		}
-		if m.queued.IsZero() {
-			m.queued = now
-		}
-		due, whose = append(due, job), append(whose, m)
 	}
 	s.tellNews(&heralds)
-	for _, i := range schedule.Pick(due, s.load(), s.limits()) {
-		s.start(whose[i], now)
+	due := s.due(views, now)
+	s.queue(due, now)
+	jobs := make([]schedule.Job, len(due))
+	for i := range due {
+		jobs[i] = due[i].job
+	}
+	for _, i := range schedule.Pick(jobs, s.load(), s.limits()) {
+		s.start(&due[i], now)
 	}
 	s.tell()
 	return wake
@@ -119,7 +116,7 @@ func (s *Service) step(now time.Time) (wake time.Time) {
 func (s *Service) load() []schedule.Job {
 	var jobs []schedule.Job
 	for _, r := range s.running {
-		jobs = append(jobs, schedule.Job{Key: r.record.Machine, Source: r.record.Source, Hosts: []string{r.job.Target.URI}, Members: 1})
+		jobs = append(jobs, schedule.Job{Key: r.record.Machine, Sources: map[string]int{r.record.Source: 1}, Hosts: []string{r.job.Target.URI}, Members: 1})
 	}
 	return jobs
 }

@@ -78,22 +78,81 @@ func (m *machine) refuse(e *api.Error) {
 	m.wanted = nil
 }
 
-// ready tells whether a run may begin now, and how urgent it is.
-func (s *Service) ready(m *machine, v *view, now time.Time) (schedule.Job, bool) {
-	job := schedule.Job{Key: m.key, Source: m.policy.Source, Hosts: []string{s.cfg.Target.URI}, Since: v.due, Members: 1}
+// work is what is synced as one: a machine, or several of a group.
+type work struct {
+	job      schedule.Job
+	machines []*machine
+	group    string // empty for one by itself
+}
+
+// due is all work that may begin now.
+func (s *Service) due(views map[*machine]*view, now time.Time) (all []work) {
+	groups := map[string][]*machine{}
+	for m, v := range views {
+		switch {
+		case m.policy.Group != "":
+			groups[m.policy.Group] = append(groups[m.policy.Group], m)
+		case s.free(m) && (len(m.wanted) > 0 || s.able(m) && !v.due.After(now)):
+			all = append(all, s.work("", []*machine{m}, views, now))
+		}
+	}
+	for name, members := range groups {
+		all = append(all, s.groupDue(name, members, views, now)...)
+	}
+	return all
+}
+
+// queue notes since when machines wait for their turn: those of due work do.
+func (s *Service) queue(due []work, now time.Time) {
+	waits := map[*machine]bool{}
+	for _, w := range due {
+		for _, m := range w.machines {
+			waits[m] = true
+		}
+	}
+	for _, m := range s.machines {
+		switch {
+		case !waits[m]:
+			m.queued = time.Time{}
+		case m.queued.IsZero():
+			m.queued = now
+		}
+	}
+}
+
+// free tells whether nothing is under way that a run of the machine would have to wait for.
+func (s *Service) free(m *machine) bool {
+	return !s.stopping && m.run == nil && !s.writing[m.replica()]
+}
+
+// able tells whether the machine may be synced and its source answers.
+func (s *Service) able(m *machine) bool {
+	return m.record.Paused == nil && s.sources[m.policy.Source].err == nil
+}
+
+// work makes one of machines, as urgent as the most urgent of them.
+func (s *Service) work(group string, machines []*machine, views map[*machine]*view, now time.Time) work {
+	w := work{machines: machines, group: group, job: schedule.Job{Key: machines[0].key, Sources: map[string]int{},
+		Hosts: []string{s.cfg.Target.URI}, Slack: aeon, Since: now, Members: len(machines)}}
+	for _, m := range machines {
+		v := views[m]
+		w.job.Sources[m.policy.Source]++
+		w.job.Slack = min(w.job.Slack, m.slack(v, now))
+		if v.due.Before(w.job.Since) {
+			w.job.Since = v.due
+		}
+	}
+	return w
+}
+
+// slack is how long the machine's next run can wait.
+func (m *machine) slack(v *view, now time.Time) time.Duration {
 	switch {
-	case s.stopping, m.run != nil, s.writing[m.replica()]:
-		return job, false
 	case len(m.wanted) > 0:
-		job.Slack = -aeon // somebody waits
-		return job, true
-	case m.record.Paused != nil, s.sources[m.policy.Source].err != nil, v.due.After(now):
-		return job, false
-	}
-	job.Slack = v.rule.Slack(now, &v.past)
-	if v.past.Fresh.IsZero() {
+		return -aeon // somebody waits
+	case v.past.Fresh.IsZero():
 		// One that has no replica gets more urgent, too, or the others' age would always win.
-		job.Slack -= now.Sub(m.since)
+		return v.rule.Slack(now, &v.past) - now.Sub(m.since)
 	}
-	return job, true
+	return v.rule.Slack(now, &v.past)
 }

@@ -47,6 +47,7 @@ func (s *Service) Sync(ctx context.Context, source, domain string, what api.Sync
 		if m.run != nil {
 			f.events.Emit(event.Notice{Message: "waiting for run " + m.run.record.ID + " to end, which is under way"})
 		}
+		s.tellGroup(m, f.events)
 		m.wanted = append(m.wanted, &request{what, f.events})
 		return nil
 	})

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"vmsync/internal/api"
@@ -28,25 +29,37 @@ type run struct {
 	ctx     context.Context
 }
 
-// start begins a run of a machine.
-func (s *Service) start(m *machine, now time.Time) {
-	asked, followers := m.takeWanted()
-	trigger := triggerSchedule
-	switch {
-	case asked != nil:
-		trigger = triggerRequest
-	case m.record.Failures > 0:
-		trigger = triggerRetry
+// start begins the runs of a work.
+func (s *Service) start(w *work, now time.Time) {
+	asked := slices.ContainsFunc(w.machines, func(m *machine) bool { return len(m.wanted) > 0 })
+	for i, seat := range s.seats(w) {
+		trigger := triggerSchedule
+		switch m := w.machines[i]; {
+		case asked:
+			trigger = triggerRequest
+		case m.record.Failures > 0:
+			trigger = triggerRetry
+		}
+		s.startOne(w.machines[i], seat, trigger, now)
 	}
+}
+
+// startOne begins a run of a machine, which has a seat where it is synced with others.
+func (s *Service) startOne(m *machine, seat *replicator.Seat, trigger string, now time.Time) {
+	asked, followers := m.takeWanted()
 	host := s.sources[m.policy.Source].host
 	job := Job{Source: host, Target: s.cfg.Target, Request: requestOf(&m.policy, host, s.cfg.Target, now)}
 	wants(&job.Request, &m.policy, asked, pastOf(&m.record, m.last, now).Fresh, now)
 	id := runid.New()
 	job.Request.Run = id
 	job.Request.Hooks = hooksOf(&m.policy, id)
+	job.Request.Seat = seat
 	log := s.log.With("DOMAIN", m.policy.Domain, "SOURCE", m.policy.Source, "RUN", id)
+	if seat != nil {
+		log = log.With("SET", seat.SetID())
+	}
 	r := &run{job: job, replica: m.replica(), feed: newFeed(log, followers),
-		record: history.Run{ID: id, Machine: m.key, Source: m.policy.Source, Domain: m.policy.Domain, Trigger: trigger, Began: now,
+		record: history.Run{ID: id, Machine: m.key, Source: m.policy.Source, Domain: m.policy.Domain, Group: seat.SetID(), Trigger: trigger, Began: now,
 			Waited: m.waited(now).Seconds(), Outcome: history.Running}}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	log.Info("sync begins", "trigger", trigger)
@@ -58,6 +71,7 @@ func (s *Service) start(m *machine, now time.Time) {
 	s.tasks.Go(func() {
 		r.feed.Emit(event.Run{ID: id, Domain: r.record.Domain, Source: r.record.Source})
 		synced, err := s.ends.Sync(r.ctx, job, r.feed)
+		seat.Leave()                                  // one that never came there, for its hosts cannot be reached
 		s.calls <- func() { s.ended(r, synced, err) } // the loop goes on as long as there are runs
 	})
 }

@@ -139,9 +139,6 @@ func (s *Service) enlist(key string, policy config.Policy) {
 	// One that was dismissed during its run goes on with that.
 	s.machines[key] = &machine{key: key, policy: policy, record: record, last: s.lastRun(key), run: s.running[key], since: time.Now()}
 	s.known[key] = true
-	if policy.Group != "" {
-		s.log.Warn("groups of the configuration are not carried out by this release", "DOMAIN", policy.Domain, "SOURCE", policy.Source)
-	}
 	s.log.Info("machine is replicated from now on", "DOMAIN", policy.Domain, "SOURCE", policy.Source, "schedule", scheduleText(&policy))
 }
 

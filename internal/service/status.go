@@ -83,7 +83,7 @@ func (src *source) status() api.Source {
 func (s *Service) machineStatus(m *machine, now time.Time) api.Machine {
 	v := m.view(s.cfg, now)
 	st := api.Machine{Name: m.policy.Domain, Source: m.policy.Source, TargetDomain: m.policy.TargetDomain, Store: m.policy.Store,
-		Schedule: scheduleText(&m.policy), Health: v.health(now, m.began()), Doing: s.doing(m, &v, now),
+		Schedule: scheduleText(&m.policy), Group: m.policy.Group, Health: v.health(now, m.began()), Doing: s.doing(m, &v, now),
 		Fresh: v.past.Fresh, Tried: v.past.Tried, Waiting: m.waited(now).Seconds(), RPO: v.rule.RPO.Seconds(), Paused: m.record.Paused, Failures: m.record.Failures, Last: m.last}
 	if m.record.Paused != nil {
 		st.Health = api.Paused

@@ -118,6 +118,9 @@ func (s *State) check(m *Manifest) error {
 	if s.ID == "" || s.Checkpoint == "" || s.Time.IsZero() {
 		return fmt.Errorf("no id, checkpoint or time")
 	}
+	if err := s.Group.check(m.TargetDomain); err != nil {
+		return err
+	}
 	if err := checkFile(s.DomainXML); err != nil {
 		return err
 	}

@@ -91,6 +91,8 @@ type State struct {
 	Disks []Disk `json:"disks"`
 	// LeftOut names disks of the source that are not part of the state.
 	LeftOut []string `json:"left_out,omitempty"`
+	// Group is set where the state was taken together with other machines'; see [Group].
+	Group *Group `json:"group,omitempty"`
 	// Verified is when all of the state was last read and found right.
 	Verified *time.Time `json:"verified,omitempty"`
 	// Damaged says what was found wrong with the state apart from its images: with its

@@ -17,7 +17,7 @@ func sample() *Manifest {
 			ID: "2026-11-21T070301Z", Generation: 7, Checkpoint: "vmsync-3f2a9c1b-7", Parent: "vmsync-3f2a9c1b-6",
 			Time: time.Date(2026, 11, 21, 7, 3, 1, 5e8, time.UTC), Kind: "incremental", Consistency: "filesystem", FrozenSeconds: 0.25,
 			DomainXML: XMLName(7), LeftOut: []string{"sda"},
-			NVRAM: NVRAMName(7), TPM: TPMName(7),
+			NVRAM: NVRAMName(7), TPM: TPMName(7), Group: &Group{ID: "0123456789ab", Name: "shop", Members: []string{"vm1", "vm2"}, OneInstant: true},
 			Disks: []Disk{{Name: "vda", Size: 1 << 30, Image: ImageName("vda", 7), Content: "c",
 				Stream: Stream{Incremental: true, DataBytes: 1, ZeroBytes: 2, Digest: "d"}}},
 		}},

@@ -81,7 +81,7 @@ func (j jsonProgress) event() event.Event {
 func (j jsonSummary) event() event.Event {
 	s := event.Summary{Run: j.Run, Domain: j.Domain, State: j.State, Checkpoint: j.Checkpoint, Kind: j.Kind, Consistency: j.Consistency,
 		ChangedBytes: j.Changed, ZeroBytes: j.Zero, Transport: j.Transport, NotDirect: j.NotDirect, Traffic: j.jsonTraffic.event(),
-		Transfer: seconds(j.Transfer), Duration: seconds(j.Duration), Frozen: seconds(j.Frozen)}
+		Transfer: seconds(j.Transfer), Duration: seconds(j.Duration), Frozen: seconds(j.Frozen), Group: (*event.Group)(j.Group)}
 	for _, d := range j.Disks {
 		s.Disks = append(s.Disks, event.DiskSummary{Disk: d.Disk, Kind: d.Kind, ChangedBytes: d.Changed, ZeroBytes: d.Zero})
 	}

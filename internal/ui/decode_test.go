@@ -21,7 +21,8 @@ func TestEventsOfASyncCanBeReadBack(t *testing.T) {
 		event.Progress{Disk: "vda", Size: 9, Scanned: 8, Found: 7, Total: 6, Done: 5, Zero: 4, Written: 3, Traffic: traffic},
 		event.Summary{Run: "0123456789ab", Domain: "vm1", State: "s", Checkpoint: "c", Kind: event.KindFull, Consistency: "crash", ChangedBytes: 9, ZeroBytes: 1,
 			Transport: event.TransportSSH, NotDirect: "no way", Traffic: traffic, Transfer: time.Second, Duration: 2 * time.Second,
-			Frozen: 125 * time.Millisecond, Disks: []event.DiskSummary{{Disk: "vda", Kind: event.KindFull, ChangedBytes: 9, ZeroBytes: 1}}},
+			Frozen: 125 * time.Millisecond, Group: &event.Group{ID: "0123456789ab", Name: "shop", Members: []string{"vm1", "vm2"}, OneInstant: true},
+			Disks: []event.DiskSummary{{Disk: "vda", Kind: event.KindFull, ChangedBytes: 9, ZeroBytes: 1}}},
 		event.Skipped{Run: "0123456789ab", Domain: "vm1", ChangedBytes: 1, MinChanged: 2, Duration: time.Second},
 	} {
 		line, err := EncodeJSON(e, time.Now())

@@ -106,7 +106,15 @@ type jsonSummary struct {
 	Transfer float64    `json:"transfer_seconds"`
 	Duration float64    `json:"duration_seconds"`
 	Frozen   float64    `json:"frozen_seconds"`
+	Group    *jsonGroup `json:"group,omitempty"`
 	Disks    []jsonDisk `json:"disks"`
+}
+
+type jsonGroup struct {
+	ID         string   `json:"id"`
+	Name       string   `json:"name"`
+	Members    []string `json:"members"`
+	OneInstant bool     `json:"one_instant"`
 }
 
 type jsonDisk struct {
@@ -158,7 +166,8 @@ func toJSON(e event.Event, now time.Time) any {
 	case event.Summary:
 		s := jsonSummary{head: h("summary"), Run: e.Run, Domain: e.Domain, State: e.State, Checkpoint: e.Checkpoint, Kind: e.Kind,
 			Consistency: e.Consistency, Changed: e.ChangedBytes, Zero: e.ZeroBytes, Transport: e.Transport, NotDirect: e.NotDirect,
-			jsonTraffic: trafficJSON(e.Traffic), SentRate: math.Round(e.SentRate()), Transfer: e.Transfer.Seconds(), Duration: e.Duration.Seconds(), Frozen: e.Frozen.Seconds(), Disks: []jsonDisk{}}
+			jsonTraffic: trafficJSON(e.Traffic), SentRate: math.Round(e.SentRate()), Transfer: e.Transfer.Seconds(), Duration: e.Duration.Seconds(), Frozen: e.Frozen.Seconds(),
+			Group: (*jsonGroup)(e.Group), Disks: []jsonDisk{}}
 		for _, d := range e.Disks {
 			s.Disks = append(s.Disks, jsonDisk{d.Disk, d.Kind, d.ChangedBytes, d.ZeroBytes})
 		}

@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type Machine struct {
 	Changed, Sent      int64 // bytes, by the last run that made a state; negative where there is none
 	States             int   // negative where that is not known
 	Health, Doing      string
+	Group              string // may be empty
 	Remark             string // what else there is to say; may be empty
 }
 
@@ -25,13 +27,25 @@ func MachineTable(w io.Writer, machines []Machine) error {
 		_, err := io.WriteString(w, "no machines are replicated\n")
 		return err
 	}
+	columns := []Column{{Title: "machine"}, {Title: "source"}, {Title: "role"}, {Title: "age / rpo", Right: true}, {Title: "last run"},
+		{Title: "changed", Right: true}, {Title: "sent", Right: true}, {Title: "states", Right: true}, {Title: "health"}, {Title: "now"}, {}}
+	grouped := slices.ContainsFunc(machines, func(m Machine) bool { return m.Group != "" })
+	if grouped {
+		columns = slices.Insert(columns, groupColumn, Column{Title: "group"})
+	}
 	var rows [][]string
 	for _, m := range machines {
-		rows = append(rows, []string{m.Name, m.Source, dash(m.Role), ageText(m), m.last(), amount(m.Changed), amount(m.Sent), number(m.States), m.Health, m.Doing, m.Remark})
+		row := []string{m.Name, m.Source, dash(m.Role), ageText(m), m.last(), amount(m.Changed), amount(m.Sent), number(m.States), m.Health, m.Doing, m.Remark}
+		if grouped {
+			row = slices.Insert(row, groupColumn, dash(m.Group))
+		}
+		rows = append(rows, row)
 	}
-	return Table(w, []Column{{Title: "machine"}, {Title: "source"}, {Title: "role"}, {Title: "age / rpo", Right: true}, {Title: "last run"},
-		{Title: "changed", Right: true}, {Title: "sent", Right: true}, {Title: "states", Right: true}, {Title: "health"}, {Title: "now"}, {}}, rows)
+	return Table(w, columns, rows)
 }
+
+// groupColumn is where consistency groups are shown, if there are any.
+const groupColumn = 2
 
 func ageText(m Machine) string {
 	age := "-"

@@ -127,6 +127,9 @@ func summaryText(e event.Summary, verbose bool) []string {
 		first += ", " + clean(e.Consistency) + "-consistent"
 	}
 	lines := []string{first}
+	if e.Group != nil {
+		lines = append(lines, "  "+groupText(e.Group))
+	}
 	if verbose {
 		for _, d := range e.Disks {
 			lines = append(lines, fmt.Sprintf("  disk %s: %s, %s", clean(d.Disk), clean(d.Kind),

@@ -71,6 +71,9 @@ func connect(ctx context.Context, c *spec.Connect, n int) ([]*link.Conn, error) 
 // receivingEnds waits for the stream's connections on the unix socket and, if the
 // document asks for it, on an address of this host.
 func receivingEnds(ctx context.Context, a *spec.Apply, ev *emitter, log *slog.Logger) ([]*link.Conn, error) {
+	if a.Patience < 0 {
+		return nil, specError(fmt.Errorf("patience of %v", a.Patience))
+	}
 	n, err := lanes(a.Lanes)
 	if err != nil {
 		return nil, err

@@ -66,6 +66,35 @@ func (s Source) Begin(ctx context.Context, r replicator.BeginRequest) (*replicat
 	return call[replicator.Begun](ctx, s.Conn, methodBegin, r)
 }
 
+// Ready implements replicator.SourceSteps.
+func (s Source) Ready(ctx context.Context, r replicator.BeginRequest) error {
+	_, err := call[struct{}](ctx, s.Conn, methodReady, r)
+	return err
+}
+
+// Freeze implements replicator.SourceSteps.
+func (s Source) Freeze(ctx context.Context) error {
+	_, err := call[struct{}](ctx, s.Conn, methodFreeze, struct{}{})
+	return err
+}
+
+// Checkpoint implements replicator.SourceSteps.
+func (s Source) Checkpoint(ctx context.Context) error {
+	_, err := call[struct{}](ctx, s.Conn, methodCheckpoint, struct{}{})
+	return err
+}
+
+// Thaw implements replicator.SourceSteps.
+func (s Source) Thaw(ctx context.Context) (*replicator.Begun, error) {
+	return call[replicator.Begun](ctx, s.Conn, methodThaw, struct{}{})
+}
+
+// Release implements replicator.SourceSteps.
+func (s Source) Release(ctx context.Context) error {
+	_, err := call[struct{}](ctx, s.Conn, methodRelease, struct{}{})
+	return err
+}
+
 // Wait implements replicator.SourceEnd.
 func (s Source) Wait(ctx context.Context, progress func(replicator.Progress)) (*replicator.StreamResult, error) {
 	return watched[replicator.StreamResult](ctx, s.Conn, methodSent, struct{}{}, progress)

@@ -16,7 +16,8 @@ import (
 // hostile client could do with it. None of these runs a command or takes a path.
 var pullMethods = []string{
 	methodHello, methodPing, methodClose,
-	methodList, methodInspect, methodChanged, methodTake, methodBegin, methodSent, methodHashed, methodFinish, methodAbandon,
+	methodList, methodInspect, methodChanged, methodTake, methodBegin, methodReady, methodFreeze, methodCheckpoint, methodThaw, methodRelease,
+	methodSent, methodHashed, methodFinish, methodAbandon,
 }
 
 // onlyPull has all other methods refused.

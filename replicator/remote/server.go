@@ -122,15 +122,23 @@ func (a *agent) methods() handler.Map {
 		methodTake: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r replicator.KnownPart) (struct{}, error) {
 			return struct{}{}, s.TakeKnown(ctx, r)
 		}),
-		methodBegin:  serve(a, &a.source, replicator.SourceEnd.Begin),
+		methodBegin: serve(a, &a.source, replicator.SourceEnd.Begin),
+		methodReady: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r replicator.BeginRequest) (struct{}, error) {
+			return struct{}{}, s.Ready(ctx, r)
+		}),
+		methodFreeze:     serve(a, &a.source, step(replicator.SourceEnd.Freeze)),
+		methodCheckpoint: serve(a, &a.source, step(replicator.SourceEnd.Checkpoint)),
+		methodThaw: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) (*replicator.Begun, error) {
+			return s.Thaw(ctx)
+		}),
+		methodRelease: serve(a, &a.source, step(replicator.SourceEnd.Release)),
+
 		methodSent:   serve(a, &a.source, waitAndPush[replicator.SourceEnd]),
 		methodHashed: serve(a, &a.source, replicator.SourceEnd.Hashed),
 		methodFinish: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r finishRequest) (struct{}, error) {
 			return struct{}{}, s.Finish(ctx, r.Drop)
 		}),
-		methodAbandon: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) (struct{}, error) {
-			return struct{}{}, s.Abandon(ctx)
-		}),
+		methodAbandon:  serve(a, &a.source, step(replicator.SourceEnd.Abandon)),
 		methodOnSource: serve(a, &a.source, hookAndPush[replicator.SourceEnd]),
 
 		methodOpen:     serve(a, &a.target, replicator.TargetEnd.Open),
@@ -224,6 +232,13 @@ func serve[End, Req, Resp any](a *agent, end *End, method func(End, context.Cont
 func push(ctx context.Context) func(replicator.Progress) {
 	srv := jrpc2.ServerFromContext(ctx)
 	return func(p replicator.Progress) { _ = srv.Notify(ctx, methodProgress, p) }
+}
+
+// step is a method of the source that neither takes nor tells anything.
+func step(method func(replicator.SourceEnd, context.Context) error) func(replicator.SourceEnd, context.Context, struct{}) (struct{}, error) {
+	return func(s replicator.SourceEnd, ctx context.Context, _ struct{}) (struct{}, error) {
+		return struct{}{}, method(s, ctx)
+	}
 }
 
 func prepareAndPush(t replicator.TargetEnd, ctx context.Context, req replicator.PrepareRequest) (*replicator.Prepared, error) {

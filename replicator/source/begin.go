@@ -16,14 +16,48 @@ import (
 	"vmsync/replicator/source/ours"
 )
 
+// attempt is a Begin on its way.
+type attempt struct {
+	req    replicator.BeginRequest
+	state  libvirt.State // of the domain, before
+	backup libvirt.Backup
+	rooms  []*room // of its scratch files
+	run    *run    // becomes the end's once its job may exist
+
+	backupXML, checkpointXML string
+
+	refused string // why the client's own wish for a direct connection was not heeded
+
+	steps // of a group only
+}
+
 // Begin implements replicator.SourceEnd.
 //
 // After an error of kind checkpoint-inconsistent nothing was begun, and Begin may be
 // called again, with every disk full and the old checkpoints in Forget. After any
 // other error only Close may follow.
 func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicator.Begun, error) {
+	a, err := e.ready(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	began, err := e.start(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if !req.HashOnly {
+		return began, e.offer(ctx, a, began)
+	}
+	if err := e.describeDisks(ctx, req, began); err != nil {
+		return nil, err
+	}
+	return began, e.hash(ctx, a.backup, began)
+}
+
+// ready does what is to be done before the guest is frozen.
+func (e *End) ready(ctx context.Context, req replicator.BeginRequest) (*attempt, error) {
 	const op = "begin the backup"
-	if e.closed || e.dom == nil || e.run != nil || e.readOnly {
+	if e.closed || e.dom == nil || e.run != nil || e.attempt != nil || e.readOnly {
 		return nil, e.sequence(op)
 	}
 	state, err := e.dom.State(ctx)
@@ -54,88 +88,93 @@ func (e *End) Begin(ctx context.Context, req replicator.BeginRequest) (*replicat
 			return nil, e.fail("", "delete checkpoint "+name, "", err)
 		}
 	}
-	socket, err := e.exportSocket(ctx)
-	if err != nil {
-		return nil, e.fail("", op, "", err)
-	}
-	backup, checkpoint := backupOf(e.drives, req, socket, e.opts.Place)
-	started, err := e.start(ctx, state, req, backup, checkpoint)
-	if err != nil {
-		return nil, err
-	}
-	if req.HashOnly {
-		if err := e.describeDisks(ctx, req, started); err != nil {
-			return nil, err
-		}
-		return started, e.hash(ctx, backup, started)
-	}
-	if err := e.lookAtFirmware(ctx, started); err != nil {
-		return nil, e.fail("", "read the UEFI variables and the TPM", "", err)
-	}
-	if started.DomainXML, err = e.dom.XML(ctx, libvirt.Portable); err != nil {
-		return nil, e.fail("", op, "", err)
-	}
-	if err := e.describeDisks(ctx, req, started); err != nil {
-		return nil, err
-	}
-	doc, err := e.document(req, backup, started)
-	if err != nil {
-		return nil, e.fail("", op, "", err)
-	}
-	if err := e.serve(ctx, doc, started); err != nil {
-		return nil, err
-	}
-	started.NotDirect = cmp.Or(started.NotDirect, refused)
-	return started, nil
+	a := &attempt{req: req, state: state, refused: refused, run: &run{checkpoint: req.Checkpoint, dir: e.streamFolder(), described: req.Describe != nil}}
+	return a, e.makeReady(ctx, a)
 }
 
-// start makes everything ready, then freezes, begins the backup and thaws. From the
-// freeze on it does not heed ctx's end, but every step is bounded.
-func (e *End) start(ctx context.Context, state libvirt.State, req replicator.BeginRequest, backup libvirt.Backup, checkpoint libvirt.Checkpoint) (*replicator.Begun, error) {
+// makeReady makes what the call needs, and looks whether it can be made.
+func (e *End) makeReady(ctx context.Context, a *attempt) error {
 	const op = "begin the backup"
-	backupXML, err := backup.XML()
+	socket, err := e.exportSocket(ctx)
 	if err != nil {
-		return nil, e.fail("", op, "", err)
+		return e.fail("", op, "", err)
 	}
-	checkpointXML, err := checkpoint.XML()
-	if err != nil {
-		return nil, e.fail("", op, "", err)
+	backup, checkpoint := backupOf(e.drives, a.req, socket, e.opts.Place)
+	a.backup = backup
+	if a.backupXML, err = backup.XML(); err != nil {
+		return e.fail("", op, "", err)
 	}
-	r := &run{checkpoint: req.Checkpoint, dir: e.streamFolder(), described: req.Describe != nil}
-	rooms, err := e.checkScratch(e.scratchFiles(backup))
-	if err != nil {
-		return nil, err
+	if a.checkpointXML, err = checkpoint.XML(); err != nil {
+		return e.fail("", op, "", err)
+	}
+	if a.rooms, err = e.checkScratch(e.scratchFiles(backup)); err != nil {
+		return err
 	}
 	if err := e.startGuard(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	// Libvirt lets a backup wait for 30 s for another job to end: look before the
 	// guest is frozen for that.
 	job, err := e.dom.Job(ctx)
 	if err != nil {
-		return nil, e.fail("", op, "", err)
+		return e.fail("", op, "", err)
 	}
 	if job != libvirt.JobNone {
-		return nil, e.fail(replicator.KindJobActive, op, "try again when it is done", fmt.Errorf("another job runs: %s", job))
+		return e.fail(replicator.KindJobActive, op, "try again when it is done", fmt.Errorf("another job runs: %s", job))
 	}
-	var began *replicator.Begun
-	if req.HashOnly {
-		began, err = e.beginBare(context.WithoutCancel(ctx), r, backupXML)
+	return nil
+}
+
+// start freezes, begins the backup and thaws. From the freeze on it does not heed ctx's
+// end, but every step is bounded.
+func (e *End) start(ctx context.Context, a *attempt) (began *replicator.Begun, err error) {
+	if a.req.HashOnly {
+		began, err = e.beginBare(context.WithoutCancel(ctx), a)
 	} else {
-		began, err = e.beginFrozen(context.WithoutCancel(ctx), state, r, &req, backupXML, checkpointXML)
+		began, err = e.beginFrozen(context.WithoutCancel(ctx), a)
 	}
 	if err != nil {
 		return nil, err
 	}
-	e.watcher = e.startWatch(rooms, state.PausedByIOError())
+	e.watcher = e.startWatch(a.rooms, a.state.PausedByIOError())
+	return began, e.checkBegun(ctx, a)
+}
+
+// checkBegun looks whether the job is the one that was asked for.
+func (e *End) checkBegun(ctx context.Context, a *attempt) error {
 	got, err := e.dom.Backup(ctx)
+	if err == nil {
+		err = checkJob(a.backup, got)
+	}
 	if err != nil {
-		return nil, e.fail("", op, "", err)
+		return e.fail("", "begin the backup", "", err)
 	}
-	if err := checkJob(backup, got); err != nil {
-		return nil, e.fail("", op, "", err)
+	return nil
+}
+
+// offer completes what was begun with what belongs to the state, and starts the data
+// plane on it.
+func (e *End) offer(ctx context.Context, a *attempt, began *replicator.Begun) error {
+	const op = "begin the backup"
+	if err := e.lookAtFirmware(ctx, began); err != nil {
+		return e.fail("", "read the UEFI variables and the TPM", "", err)
 	}
-	return began, nil
+	var err error
+	if began.DomainXML, err = e.dom.XML(ctx, libvirt.Portable); err != nil {
+		return e.fail("", op, "", err)
+	}
+	if err := e.describeDisks(ctx, a.req, began); err != nil {
+		return err
+	}
+	doc, err := e.document(a.req, a.backup, began)
+	if err != nil {
+		return e.fail("", op, "", err)
+	}
+	if err := e.serve(ctx, doc, began); err != nil {
+		return err
+	}
+	began.NotDirect = cmp.Or(began.NotDirect, a.refused)
+	return nil
 }
 
 // startGuard starts the guard, unless a former Begin of this run has.

@@ -26,17 +26,20 @@ func (e *End) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 
-	if e.session != nil {
-		e.session.Stop()
-	}
 	var errs []error
-	// What it found is told by Wait, or nobody asks any more.
-	_ = e.watcher.stop()
+	if e.attempt != nil {
+		e.letGo(e.attempt)
+	}
 	if e.frozen {
 		if err := e.thaw(ctx); err != nil {
 			errs = append(errs, e.fail("", "thaw the guest", "the guard goes on trying for 10 minutes", err))
 		}
 	}
+	if e.session != nil {
+		e.session.Stop()
+	}
+	// What it found is told by Wait, or nobody asks any more.
+	_ = e.watcher.stop()
 	if e.run != nil {
 		errs = append(errs, e.undo(ctx))
 	}

@@ -16,65 +16,75 @@ const (
 	// An agent that lives tells the time at once. Libvirt may add its handshake.
 	readyTimeout     = 5 * time.Second
 	agentCallTimeout = 3 * readyTimeout
-	freezeTimeout    = ours.AgentTimeout + 10*time.Second
+	// freezeMargin is for libvirt to tell that the agent does not answer.
+	freezeMargin = 10 * time.Second
 	// thawTimeout is long enough for an agent that is still busy with a freeze.
 	thawTimeout = 2 * ours.AgentTimeout
 	thawRetry   = 500 * time.Millisecond
 )
 
-// freezing is how a freeze went.
+// freezing is how a freeze went, or may go.
 type freezing struct {
 	ok      bool
 	warning string // why it is not ok
+	// refused is the agent's refusal to tell the time, as one does that is frozen.
+	refused bool
+}
+
+func notFrozen(format string, args ...any) freezing {
+	return freezing{warning: fmt.Sprintf("file systems were not frozen: "+format, args...)}
+}
+
+// askAgent finds out whether the guest can be frozen: an agent that does not answer now is
+// not sent a freeze whose outcome nobody would learn.
+func (e *End) askAgent(ctx context.Context, state libvirt.State, mountpoints []string) freezing {
+	if !state.GuestRuns() {
+		return notFrozen("the domain is %s", state)
+	}
+	e.boundAgent(ctx, readyTimeout)
+	ask, cancel := context.WithTimeout(ctx, agentCallTimeout)
+	defer cancel()
+	// One that refuses may have been frozen by somebody else: then the freeze is refused
+	// too, and thawing is theirs.
+	err := e.dom.AgentReady(ask)
+	asked := freezing{ok: true, refused: err != nil && refused(err)}
+	if err == nil || asked.refused {
+		err = e.haveMountpoints(ask, mountpoints)
+	}
+	if err != nil {
+		e.unboundAgent(ctx)
+		return notFrozen("%v", err)
+	}
+	return asked
 }
 
 // freeze freezes the guest's file systems, those at the mount points if there are any, if it
-// can. e.frozen says whether it may be frozen afterwards, whatever the result.
-func (e *End) freeze(ctx context.Context, state libvirt.State, mountpoints []string) freezing {
-	no := func(format string, args ...any) freezing {
-		return freezing{warning: fmt.Sprintf("file systems were not frozen: "+format, args...)}
-	}
-	if !state.GuestRuns() {
-		return no("the domain is %s", state)
-	}
-	e.boundAgent(ctx, readyTimeout)
-	// An agent that does not answer now is not sent a freeze whose outcome nobody
-	// would learn. One that refuses may have been frozen by somebody else: then the
-	// freeze is refused too, and thawing is theirs.
-	ask, cancel := context.WithTimeout(ctx, agentCallTimeout)
-	defer cancel()
-	ready := e.dom.AgentReady(ask)
-	if ready != nil && !refused(ready) {
-		e.unboundAgent(ctx)
-		return no("%v", ready)
-	}
-	if err := e.haveMountpoints(ask, mountpoints); err != nil {
-		e.unboundAgent(ctx)
-		return no("%v", err)
-	}
+// can within a limit, in whole seconds. The agent was asked before. e.frozen says whether
+// the guest may be frozen afterwards, whatever the result.
+func (e *End) freeze(ctx context.Context, asked freezing, mountpoints []string, limit time.Duration) freezing {
 	if err := e.guard.Tell(guard.Message{Event: guard.EventFreezing, Domain: e.dom.UUID}); err != nil {
-		return no("%v", err)
+		return notFrozen("%v", err)
 	}
 	if err := ours.MarkFrozen(e.opts.Place.RunDir, e.dom.UUID, e.dom.Name); err != nil {
 		e.forgetFreeze(ctx)
-		return no("%v", err)
+		return notFrozen("%v", err)
 	}
-	e.boundAgent(ctx, ours.AgentTimeout)
+	e.boundAgent(ctx, limit)
 	e.frozen, e.frozenSince = true, time.Now()
-	call, cancel := context.WithTimeout(ctx, freezeTimeout)
+	call, cancel := context.WithTimeout(ctx, limit+freezeMargin)
 	defer cancel()
 	err := e.dom.Freeze(call, mountpoints)
 	if err == nil {
 		return freezing{ok: true}
 	}
-	if ready != nil && refused(err) {
+	if asked.refused && refused(err) {
 		// It was frozen before, by somebody else.
 		e.forgetFreeze(ctx)
-		return no("is another program holding them frozen? %v", err)
+		return notFrozen("is another program holding them frozen? %v", err)
 	}
 	// Some may be frozen now, or will be when a slow agent gets to it: the thaw that
 	// follows sees to it.
-	return no("%v", err)
+	return notFrozen("%v", err)
 }
 
 // haveMountpoints fails where the guest has no file system at one of the mount points: the

@@ -23,15 +23,32 @@ const (
 
 // quiesce freezes the guest as far as the request wants that. Where it must be frozen and
 // cannot be the error is of KindNotFrozen, and the guest is not frozen.
-func (e *End) quiesce(ctx context.Context, state libvirt.State, req *replicator.BeginRequest) (freezing, error) {
-	if req.Quiesce == replicator.QuiesceNo {
+func (e *End) quiesce(ctx context.Context, a *attempt) (freezing, error) {
+	if a.req.Quiesce == replicator.QuiesceNo {
 		return freezing{}, nil
 	}
-	frozen := e.freeze(ctx, state, req.FreezeMountpoints)
-	if !frozen.ok && req.Quiesce == replicator.QuiesceRequired {
-		return frozen, errors.Join(e.notFrozen(frozen.warning), e.thawAtOnce(ctx))
+	asked := e.askAgent(ctx, a.state, a.req.FreezeMountpoints)
+	if !asked.ok {
+		return asked, e.mustBeFrozen(a, asked)
+	}
+	return e.quiesceAsked(ctx, a, asked, ours.AgentTimeout)
+}
+
+// quiesceAsked is quiesce once the agent was asked, and has so long for the freeze.
+func (e *End) quiesceAsked(ctx context.Context, a *attempt, asked freezing, limit time.Duration) (freezing, error) {
+	frozen := e.freeze(ctx, asked, a.req.FreezeMountpoints, limit)
+	if err := e.mustBeFrozen(a, frozen); err != nil {
+		return frozen, errors.Join(err, e.thawAtOnce(ctx))
 	}
 	return frozen, nil
+}
+
+// mustBeFrozen is the error where the guest is not frozen and must be.
+func (e *End) mustBeFrozen(a *attempt, frozen freezing) error {
+	if frozen.ok || a.req.Quiesce != replicator.QuiesceRequired {
+		return nil
+	}
+	return e.notFrozen(frozen.warning)
 }
 
 func (e *End) notFrozen(why string) error {
@@ -40,19 +57,16 @@ func (e *End) notFrozen(why string) error {
 }
 
 // beginFrozen freezes, makes the call and thaws on every path.
-func (e *End) beginFrozen(ctx context.Context, state libvirt.State, r *run, req *replicator.BeginRequest, backupXML, checkpointXML string) (*replicator.Begun, error) {
-	frozen, err := e.quiesce(ctx, state, req)
+func (e *End) beginFrozen(ctx context.Context, a *attempt) (*replicator.Begun, error) {
+	frozen, err := e.quiesce(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	hitFreeze()
 	began := &replicator.Begun{Time: time.Now().UTC(), Consistency: replicator.ConsistencyFilesystem, Warning: frozen.warning}
-	e.run = r
-	beginErr := e.beginBackup(ctx, r, backupXML, checkpointXML)
+	beginErr := e.beginBackup(ctx, a, longestFreeze)
 	hitBegin()
-	// Who thaws removes the mark, be it the guard of a process that was stopped for
-	// long.
-	still, markErr := ours.MarkedFrozen(e.opts.Place.RunDir, e.dom.UUID)
+	still := e.stillFrozen()
 	if err := e.thawAtOnce(ctx); err != nil {
 		return nil, errors.Join(err, beginErr)
 	}
@@ -61,27 +75,36 @@ func (e *End) beginFrozen(ctx context.Context, state libvirt.State, r *run, req 
 		return nil, beginErr
 	}
 	began.Frozen = e.frozenFor
+	return began, e.judge(a, began, frozen.ok, still, "the backup took so long to begin that the guest was thawed before")
+}
+
+// stillFrozen says whether the guest that was frozen still is. Who thaws removes the mark,
+// be it the guard of a process that was stopped for long.
+func (e *End) stillFrozen() bool {
+	still, err := ours.MarkedFrozen(e.opts.Place.RunDir, e.dom.UUID)
+	return err == nil && still
+}
+
+// judge says what the state can promise, by whether the guest was frozen and still was
+// when the backup had begun. Where it can promise less than it must that is an error.
+func (e *End) judge(a *attempt, began *replicator.Begun, frozen, still bool, why string) error {
 	switch {
-	case !frozen.ok:
+	case !frozen:
 		began.Consistency = replicator.ConsistencyCrash
-	case markErr != nil || !still:
-		began.Consistency = replicator.ConsistencyCrash
-		began.Warning = "the backup took so long to begin that the guest was thawed before"
-		if req.Quiesce == replicator.QuiesceRequired {
-			return nil, e.notFrozen(began.Warning)
+	case !still:
+		began.Consistency, began.Warning = replicator.ConsistencyCrash, why
+		if a.req.Quiesce == replicator.QuiesceRequired {
+			return e.notFrozen(why)
 		}
 	}
-	return began, nil
+	return nil
 }
 
 // beginBare begins a backup without a checkpoint, which needs no freeze.
-func (e *End) beginBare(ctx context.Context, r *run, backupXML string) (*replicator.Begun, error) {
+func (e *End) beginBare(ctx context.Context, a *attempt) (*replicator.Begun, error) {
 	began := &replicator.Begun{Time: time.Now().UTC(), Consistency: replicator.ConsistencyCrash}
-	e.run = r
-	if err := e.beginBackup(ctx, r, backupXML, ""); err != nil {
-		return nil, err
-	}
-	return began, nil
+	a.checkpointXML = ""
+	return began, e.beginBackup(ctx, a, longestFreeze)
 }
 
 // thawAtOnce thaws the guest if it may be frozen.
@@ -97,14 +120,14 @@ func (e *End) thawAtOnce(ctx context.Context) error {
 	return nil
 }
 
-// callBegin makes the call, and thaws the guest while it goes on if it takes too
-// long.
-func (e *End) callBegin(ctx context.Context, backupXML, checkpointXML string) error {
+// callBegin makes the call, and thaws the guest while it goes on if it takes longer
+// than patience.
+func (e *End) callBegin(ctx context.Context, a *attempt, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, beginTimeout)
 	defer cancel()
 	result := make(chan error, 1)
-	go func() { result <- e.dom.BeginBackup(ctx, backupXML, checkpointXML) }()
-	late := time.NewTimer(longestFreeze)
+	go func() { result <- e.dom.BeginBackup(ctx, a.backupXML, a.checkpointXML) }()
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	select {
 	case err := <-result:
@@ -117,9 +140,12 @@ func (e *End) callBegin(ctx context.Context, backupXML, checkpointXML string) er
 	}
 }
 
-// beginBackup makes the one call that is the checkpoint's instant.
-func (e *End) beginBackup(ctx context.Context, r *run, backupXML, checkpointXML string) error {
+// beginBackup makes the one call that is the checkpoint's instant. The guest stays frozen
+// for it no longer than patience.
+func (e *End) beginBackup(ctx context.Context, a *attempt, patience time.Duration) error {
 	const op = "begin the backup"
+	r := a.run
+	e.run = r
 	if err := e.guard.Tell(guard.Message{Event: guard.EventBeginning, Domain: e.dom.UUID, Checkpoint: r.checkpoint}); err != nil {
 		e.run = nil
 		return e.fail("", op, "", err)
@@ -130,8 +156,8 @@ func (e *End) beginBackup(ctx context.Context, r *run, backupXML, checkpointXML 
 			return e.fail("", op, "", err)
 		}
 	}
-	r.job, r.made = true, checkpointXML != ""
-	err := e.callBegin(ctx, backupXML, checkpointXML)
+	r.job, r.made = true, a.checkpointXML != ""
+	err := e.callBegin(ctx, a, patience)
 	if err == nil {
 		r.certain = true
 		if err := e.guard.Tell(guard.Message{Event: guard.EventBegun}); err != nil {

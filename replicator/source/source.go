@@ -66,6 +66,7 @@ type End struct {
 	frozenSince time.Time
 	frozenFor   time.Duration // of the last freeze, when it is over
 	known       known
+	attempt     *attempt // of a group, between Ready and Thaw
 	run         *run
 	watcher     *watcher // of the job, from when it has begun
 	session     *dataplane.Session

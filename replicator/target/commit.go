@@ -96,7 +96,7 @@ func (t *Target) newState(req replicator.CommitRequest) (*store.State, []store.I
 	p := t.prep.req
 	s := &store.State{ID: t.manifest.StateID(req.Time, p.Generation), Generation: p.Generation, Checkpoint: p.Checkpoint, Parent: p.Parent,
 		Time: req.Time.UTC(), Consistency: string(req.Consistency), FrozenSeconds: req.Frozen.Seconds(),
-		DomainXML: store.XMLName(p.Generation), LeftOut: req.LeftOut}
+		DomainXML: store.XMLName(p.Generation), LeftOut: req.LeftOut, Group: (*store.Group)(req.Group)}
 	if len(req.NVRAM) > 0 {
 		s.NVRAM = store.NVRAMName(p.Generation)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -16,10 +17,13 @@ const (
 	exitTimeout  = 5 * time.Second
 )
 
-// Client is an agent's side of its guard. It is not safe for several goroutines.
+// Client is an agent's side of its guard. Tell may be called from several goroutines;
+// nothing may be called after Dismiss or Abandon.
 type Client struct {
-	cmd  *exec.Cmd
-	pipe *os.File // the guard's stdin
+	cmd *exec.Cmd
+
+	mu   sync.Mutex // one line at a time
+	pipe *os.File   // the guard's stdin
 }
 
 // Start starts a guard and returns when it watches. argv is the command that calls
@@ -85,6 +89,8 @@ func (c *Client) Tell(m Message) error {
 	if err != nil {
 		return fmt.Errorf("tell the guard: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.pipe.SetWriteDeadline(time.Now().Add(exitTimeout)); err != nil {
 		return fmt.Errorf("tell the guard: %w", err)
 	}
