@@ -29,6 +29,8 @@ type source struct {
 	replicator.SourceEnd
 	log *slog.Logger
 	run *slog.Logger // log, with the run's fields once they are known
+
+	checkpoint string // of the last Ready
 }
 
 func (s *source) Inspect(ctx context.Context, req replicator.InspectRequest) (*replicator.SourceView, error) {
@@ -44,12 +46,36 @@ func (s *source) Inspect(ctx context.Context, req replicator.InspectRequest) (*r
 
 func (s *source) Begin(ctx context.Context, req replicator.BeginRequest) (*replicator.Begun, error) {
 	b, err := s.SourceEnd.Begin(ctx, req)
+	return b, s.begun(req.Checkpoint, b, err)
+}
+
+func (s *source) Ready(ctx context.Context, req replicator.BeginRequest) error {
+	s.checkpoint = req.Checkpoint
+	return s.step(s.SourceEnd.Ready(ctx, req))
+}
+
+func (s *source) Freeze(ctx context.Context) error { return s.step(s.SourceEnd.Freeze(ctx)) }
+
+func (s *source) Checkpoint(ctx context.Context) error { return s.step(s.SourceEnd.Checkpoint(ctx)) }
+
+func (s *source) Thaw(ctx context.Context) (*replicator.Begun, error) {
+	b, err := s.SourceEnd.Thaw(ctx)
+	return b, s.begun(s.checkpoint, b, err)
+}
+
+// step tells of one of a Begin in steps that failed.
+func (s *source) step(err error) error {
 	if err != nil {
 		failed(s.run, "backup cannot begin", err)
-		return b, err
 	}
-	s.run.Info("backup begun", "checkpoint", req.Checkpoint, "consistency", string(b.Consistency), "frozen", b.Frozen.Round(time.Millisecond))
-	return b, nil
+	return err
+}
+
+func (s *source) begun(checkpoint string, b *replicator.Begun, err error) error {
+	if err == nil {
+		s.run.Info("backup begun", "checkpoint", checkpoint, "consistency", string(b.Consistency), "frozen", b.Frozen.Round(time.Millisecond))
+	}
+	return s.step(err)
 }
 
 func (s *source) Finish(ctx context.Context, drop []string) error {
