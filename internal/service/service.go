@@ -46,6 +46,8 @@ type Service struct {
 	tasks sync.WaitGroup // runs and watches
 
 	reloading sync.Mutex // one at a time
+	news      news
+	shelf     shelf
 
 	// What follows belongs to the loop.
 	cfg      *config.Config
