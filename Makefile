@@ -24,7 +24,7 @@ BENCH_PACKAGES := libguestfs-tools
 LDFLAGS := -X main.version=$(VERSION)
 PROGRAMS := bin/vmsync bin/vmsync-nbd
 
-.PHONY: build install demo test lint bench soak faults faultpoints fuzz clean setup setup-build setup-lab go-version
+.PHONY: build install demo picture test lint bench soak faults faultpoints fuzz clean setup setup-build setup-lab go-version
 
 build: setup-build
 	@mkdir -p bin
@@ -48,6 +48,10 @@ bin/lab: setup-lab
 demo: build setup-lab
 	$(GO) run ./tests/demo
 
+# The picture of vmsync status --watch in the README, from a real run.
+picture: build setup-lab
+	$(GO) run ./tests/picture
+
 # The programs with the points at which tests kill them.
 faultpoints: setup-build
 	@mkdir -p bin/faultpoints
@@ -59,7 +63,7 @@ test: build faultpoints setup-lab
 	$(GO) test -timeout 20m ./fusefs/...
 	$(GO) test -race -timeout 10m ./fusefs ./fusefs/blockcache
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=1000x
-	$(GO) test -count=1 -timeout 10m -p 1 ./tests/lab/... ./tests/bench ./tests/demo ./tests/powerloss ./tests/faults
+	$(GO) test -count=1 -timeout 10m -p 1 ./tests/lab/... ./tests/bench ./tests/demo ./tests/picture ./tests/powerloss ./tests/faults
 	GO="$(GO)" tests/e2e/halves
 
 # Every fuzz target, one after the other, for FUZZTIME each. Tests ask for a number of
