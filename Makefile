@@ -34,7 +34,7 @@ BENCH_PACKAGES := libguestfs-tools
 LDFLAGS := -X main.version=$(VERSION)
 PROGRAMS := $(BIN)/vmsync $(BIN)/vmsync-nbd
 
-.PHONY: build docs install uninstall package demo test lint bench soak faults faultpoints fuzz clean setup setup-build setup-lab go-version
+.PHONY: build docs install uninstall package demo picture test lint bench soak faults faultpoints fuzz clean setup setup-build setup-lab go-version
 
 build: setup-build
 	@mkdir -p $(BIN)
@@ -97,6 +97,10 @@ bin/lab: setup-lab
 demo: build setup-lab
 	$(GO) run ./tests/demo
 
+# The picture of vmsync status --watch in the README, from a real run.
+picture: build setup-lab
+	$(GO) run ./tests/picture
+
 # The programs with the points at which tests kill them.
 faultpoints: setup-build
 	@mkdir -p bin/faultpoints
@@ -108,7 +112,7 @@ test: build faultpoints setup-lab
 	$(GO) test -timeout 20m ./fusefs/...
 	$(GO) test -race -timeout 10m ./fusefs ./fusefs/blockcache
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=1000x
-	$(GO) test -count=1 -timeout 10m -p 1 ./tests/lab/... ./tests/bench ./tests/demo ./tests/powerloss ./tests/faults
+	$(GO) test -count=1 -timeout 10m -p 1 ./tests/lab/... ./tests/bench ./tests/demo ./tests/fleet ./tests/picture ./tests/powerloss ./tests/faults
 	$(GO) test -count=1 -timeout 20m ./tests/packages
 	GO="$(GO)" tests/e2e/sidebyside
 

@@ -10,7 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmsync/internal/api"
-	"vmsync/internal/history"
+	"vmsync/internal/status"
+	"vmsync/internal/status/watch"
 	"vmsync/internal/ui"
 )
 
@@ -18,21 +19,30 @@ import (
 var errBroken = shownError{errors.New("a replica is older than promised")}
 
 func statusCommand() *cobra.Command {
-	var json bool
+	var json, live bool
 	cmd := &cobra.Command{
 		Use:   "status [NAME]",
 		Short: "Show how the machines stand that the service replicates",
 		Long: `Show how the machines stand that the service of this host replicates, or one of them: NAME, or SOURCE/NAME where
-several sources have one.
+several sources have one. On a narrow terminal columns are shortened, then left out: what is wrong, the source, what is
+being done, the role, the rate and what was sent first; --json has everything.
 
-The exit status is 1 if a replica is older than promised, or there is none yet, and 0 if not.`,
+The exit status is 1 if a replica is older than promised, or there is none yet, and 0 if not.
+
+With --watch the terminal shows it live, with syncs that are under way, events, and for each machine how old its replica
+had become at the end of its last syncs; ? shows the keys. Where the output is no terminal, or a dumb one, or with
+--json, what happens from now on is printed instead, a line for each event. The exit status is 0 then.`,
 		Example: `  vmsync status
-  vmsync status vm1 --json`,
+  vmsync status vm1 --json
+  vmsync status --watch`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			st, err := look(cmd.Context(), args)
 			if err != nil {
 				return err
+			}
+			if live {
+				return watchStatus(cmd.Context(), args, json)
 			}
 			if json {
 				for _, m := range st.Machines {
@@ -51,7 +61,8 @@ The exit status is 1 if a replica is older than promised, or there is none yet, 
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&json, "json", false, "one JSON object per machine and line")
+	cmd.Flags().BoolVar(&json, "json", false, "one JSON object per machine and line; with --watch, per event")
+	cmd.Flags().BoolVarP(&live, "watch", "w", false, "show it live")
 	return cmd
 }
 
@@ -68,16 +79,30 @@ func look(ctx context.Context, args []string) (*api.Status, error) {
 	return &api.Status{Machines: []api.Machine{*m}}, nil
 }
 
+// watchStatus shows how machines stand until the person has seen enough.
+func watchStatus(ctx context.Context, args []string, json bool) error {
+	only := ""
+	if len(args) == 1 {
+		only = args[0]
+	}
+	out := terminalOf(os.Stdout)
+	if json || !out.moves || !terminalOf(os.Stdin).is {
+		return watch.Lines(ctx, theService(), only, json, os.Stdout, func(message string) { fmt.Fprintln(os.Stderr, "vmsync:", message) })
+	}
+	return watch.Run(ctx, theService(), only, watch.Terminal{In: os.Stdin, Out: os.Stdout, Environ: os.Environ(), Colours: out.look.Colours})
+}
+
 // lastRuns is how many runs of a machine are shown.
 const lastRuns = 10
 
 // tellStatus shows machines as a table, and of a single one what else there is to know.
 func tellStatus(ctx context.Context, st *api.Status, single bool) error {
-	if err := ui.MachineTable(os.Stdout, rows(st.Machines, time.Now())); err != nil || !single {
+	look := terminalOf(os.Stdout).look
+	if err := status.Table(os.Stdout, st.Machines, time.Now(), look); err != nil || !single {
 		return err
 	}
 	m := &st.Machines[0]
-	fmt.Printf("\n%s as %s in %s, %s\n", ui.Clean(m.Source+"/"+m.Name), ui.Clean(m.TargetDomain), ui.Clean(m.Store), m.Schedule)
+	fmt.Printf("\n%s as %s in %s, %s\n", ui.Visible(m.Source+"/"+m.Name), ui.Visible(m.TargetDomain), ui.Visible(m.Store), m.Schedule)
 	if m.Group != "" {
 		fmt.Printf("in group %s: synced together with its other machines\n", ui.Clean(m.Group))
 	}
@@ -89,67 +114,5 @@ func tellStatus(ctx context.Context, st *api.Status, single bool) error {
 		return err
 	}
 	fmt.Println()
-	var lines [][]string
-	for _, r := range runs {
-		what := r.State
-		if r.Error != nil {
-			what = r.Error.Message
-		}
-		lines = append(lines, []string{r.ID, r.Began.UTC().Format(time.DateTime + "Z"), string(r.Outcome), r.Kind, ui.Duration(r.Duration(time.Now())),
-			ui.Bytes(r.Changed), ui.Bytes(r.Sent), what})
-	}
-	return ui.Table(os.Stdout, []ui.Column{{Title: "run"}, {Title: "began"}, {Title: "outcome"}, {Title: "kind"}, {Title: "took", Right: true},
-		{Title: "changed", Right: true}, {Title: "sent", Right: true}, {}}, lines)
+	return status.Runs(os.Stdout, runs, time.Now(), look)
 }
-
-// rows are machines as the table shows them.
-func rows(machines []api.Machine, now time.Time) []ui.Machine {
-	var all []ui.Machine
-	for _, m := range machines {
-		row := ui.Machine{Name: m.Name, Source: m.Source, Role: m.Role, Age: -1, RPO: seconds(m.RPO), Changed: -1, Sent: -1, States: -1,
-			Health: string(m.Health), Doing: string(m.Doing), Group: m.Group}
-		if m.Age != nil {
-			row.Age = seconds(*m.Age)
-		}
-		if m.States != nil {
-			row.States = *m.States
-		}
-		if m.Last != nil {
-			row.Last, row.LastAgo = string(m.Last.Outcome), now.Sub(m.Last.Ended)
-			if m.Last.Outcome == history.Succeeded || m.Last.Outcome == history.Unchanged {
-				row.Changed, row.Sent = m.Last.Changed, m.Last.Sent
-			}
-		}
-		row.Remark = short(remark(&m, now))
-		all = append(all, row)
-	}
-	return all
-}
-
-// short keeps a table readable; vmsync status NAME has all of it.
-func short(text string) string {
-	const most = 60
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most-1]) + "…"
-	}
-	return text
-}
-
-// remark is what a person should know of a machine besides.
-func remark(m *api.Machine, now time.Time) string {
-	switch {
-	case m.Running != nil && m.Running.Total > 0:
-		return fmt.Sprintf("%s %d%%", m.Running.Phase, m.Running.Done*100/m.Running.Total)
-	case m.Running != nil:
-		return m.Running.Phase
-	case m.Paused != nil:
-		return m.Paused.Reason
-	case m.Error != nil && m.Doing == api.Retrying:
-		return fmt.Sprintf("again in %s: %s", m.Next.Sub(now).Round(time.Second), m.Error.Message)
-	case m.Error != nil:
-		return m.Error.Message
-	}
-	return ""
-}
-
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -58,9 +58,11 @@ type Machine struct {
 	Schedule     string `json:"schedule"` // for people: "every 15m"
 	// Group is the consistency group that it belongs to; empty for none.
 	Group string `json:"group,omitempty"`
-	// Role and States are what the store says, where it is on the service's host.
+	// Role, States and Size are what the store says, where it is on the service's host. Size
+	// is what the images of all states take on disk, in bytes.
 	Role   string `json:"role,omitempty"`
 	States *int   `json:"states,omitempty"`
+	Size   *int64 `json:"size_bytes,omitempty"`
 
 	Health Health `json:"health"`
 	Doing  Doing  `json:"doing"`
@@ -94,6 +96,9 @@ type Running struct {
 	Phase   string    `json:"phase,omitempty"`
 	Done    int64     `json:"done_bytes"`
 	Total   int64     `json:"total_bytes"` // 0 while unknown
+	// PerSecond is how fast Done has grown in the last seconds; 0 while unknown.
+	PerSecond float64 `json:"bytes_per_second,omitempty"`
+	Sent      int64   `json:"sent_bytes,omitempty"` // of the stream, by then
 }
 
 // SyncRequest asks for a run now.

@@ -19,6 +19,8 @@ type feed struct {
 	mu       sync.Mutex
 	phase    event.Phase
 	progress map[string]event.Progress // of the phase, by disk
+	pace     pace                      // of the phase, all disks together
+	sent     int64
 	follow   []*stream
 }
 
@@ -34,6 +36,7 @@ func (f *feed) Emit(e event.Event) {
 	case event.PhaseStarted:
 		f.phase = e.Phase
 		clear(f.progress)
+		f.pace = pace{}
 	case event.PhaseFinished:
 		f.log.Info(string(e.Phase)+" done", attrs("took", e.Duration.Round(time.Millisecond), "detail", e.Detail)...)
 	case event.Notice:
@@ -42,6 +45,8 @@ func (f *feed) Emit(e event.Event) {
 		f.log.Warn(e.Message, attrs("DISK", e.Disk)...)
 	case event.Progress:
 		f.progress[e.Disk] = e
+		f.sent = e.Traffic.Bytes
+		f.pace.observe(time.Now(), f.done())
 	}
 	for _, s := range f.follow {
 		s.Emit(e)
@@ -68,6 +73,22 @@ func (f *feed) close(last event.Event) {
 		s.end()
 	}
 	f.follow = nil
+}
+
+// done is how many bytes of all disks the phase has done.
+func (f *feed) done() (sum int64) {
+	for _, p := range f.progress {
+		sum += p.Done
+	}
+	return sum
+}
+
+// fast tells how many bytes of the disks the phase does in a second now, and how many bytes
+// of the stream the run has sent.
+func (f *feed) fast(now time.Time) (perSecond float64, sent int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pace.perSecond(now), f.sent
 }
 
 // far tells how far the run is; total is 0 while that is not known of every disk.

@@ -18,6 +18,7 @@ const longest = time.Minute
 func (s *Service) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(context.Background())
 	defer func() {
+		s.events.end()
 		stopWatching()
 		close(s.over)
 		s.tasks.Wait()
@@ -76,6 +77,7 @@ func (s *Service) remember() error {
 // stop begins nothing any more.
 func (s *Service) stop() {
 	s.stopping = true
+	s.events.tell(api.Event{Event: api.EventStopping})
 	s.log.Info("ending", "running", len(s.running), "grace", s.opts.Grace)
 	for _, m := range s.machines {
 		m.refuse(ending())
@@ -144,7 +146,11 @@ func (s *Service) judge(m *machine, v *view, now time.Time) {
 		log.Warn("the replica will be older than promised before the next sync has ended, as it looks")
 	case m.health == schedule.Healthy && before != "" && before != api.Paused:
 		log.Info("the replica is as fresh as promised again")
+	default:
+		return
 	}
+	s.events.tell(api.Event{Event: api.EventHealth, Source: m.policy.Source, Machine: m.policy.Domain, Health: m.health, Before: before,
+		Age: now.Sub(v.past.Fresh).Seconds(), RPO: v.rule.RPO.Seconds()})
 }
 
 // tell tells how things stand, in a line, if that has changed.

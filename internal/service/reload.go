@@ -23,6 +23,7 @@ func (s *Service) Reload(ctx context.Context) error {
 	}
 	return s.do(ctx, func() {
 		s.adopt(c)
+		s.events.tell(api.Event{Event: api.EventReloaded})
 		s.log.Info("the configuration was read again", "file", s.opts.Path, "machines", len(s.machines))
 	})
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,9 @@ import (
 	"vmsync/internal/event"
 	"vmsync/internal/history"
 )
+
+// mostLastRuns bounds an answer with the last runs of all machines.
+const mostLastRuns = 20_000
 
 // Following is a run that was asked for, as it goes.
 type Following struct {
@@ -96,6 +100,11 @@ func (s *Service) setPaused(m *machine, p *history.Pause) error {
 		return fmt.Errorf("keep in the history that %s is paused or not: %w", m.policy.Domain, err)
 	}
 	m.record.Paused = p
+	news := api.Event{Event: api.EventResumed, Source: m.policy.Source, Machine: m.policy.Domain}
+	if p != nil {
+		news.Event, news.Reason = api.EventPaused, p.Reason
+	}
+	s.events.tell(news)
 	s.log.Info(map[bool]string{true: "paused", false: "resumed"}[p != nil], "DOMAIN", m.policy.Domain, "SOURCE", m.policy.Source)
 	return nil
 }
@@ -107,6 +116,25 @@ func (s *Service) Runs(ctx context.Context, source, domain string, limit int) ([
 		return nil, err
 	}
 	return s.hist.Runs(ctx, key, limit)
+}
+
+// LastRuns lists the last runs of every machine, at most limit of each, those of a machine
+// together and the newest first. Of very many machines there are fewer of each.
+func (s *Service) LastRuns(ctx context.Context, limit int) ([]history.Run, error) {
+	var keys []string
+	if err := s.do(ctx, func() { keys = slices.Sorted(maps.Keys(s.machines)) }); err != nil {
+		return nil, err
+	}
+	limit = min(limit, max(1, mostLastRuns/max(1, len(keys))))
+	all := []history.Run{}
+	for _, key := range keys {
+		runs, err := s.hist.Runs(ctx, key, limit)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, runs...)
+	}
+	return all, nil
 }
 
 // change has the loop do something with one machine.

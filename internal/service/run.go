@@ -67,6 +67,7 @@ func (s *Service) startOne(m *machine, seat *replicator.Seat, trigger string, no
 		log.Warn("cannot keep the run in the history", "error", err)
 	}
 	m.run, m.hasten, m.queued = r, false, time.Time{}
+	s.tellRun(api.EventRunBegan, r)
 	s.running[m.key], s.writing[r.replica] = r, true
 	s.tasks.Go(func() {
 		r.feed.Emit(event.Run{ID: id, Domain: r.record.Domain, Source: r.record.Source})
@@ -92,7 +93,14 @@ func (s *Service) ended(r *run, synced replicator.Synced, err error) {
 		m.record = m.record.After(&r.record)
 	}
 	s.opts.Ended(&r.record)
+	s.tellRun(api.EventRunEnded, r)
 	r.tell(synced)
+}
+
+// tellRun tells those who listen of a run.
+func (s *Service) tellRun(what string, r *run) {
+	record := r.record
+	s.events.tell(api.Event{Event: what, Source: record.Source, Machine: record.Domain, Run: &record})
 }
 
 // tell tells the log and those who follow the run how it ended.

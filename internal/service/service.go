@@ -56,6 +56,8 @@ type Service struct {
 	tasks sync.WaitGroup // runs and watches
 
 	reloading sync.Mutex // one at a time
+	events    events
+	shelf     shelf
 
 	// What follows belongs to the loop.
 	cfg      *config.Config

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"time"
 
+	"vmsync/internal/api"
 	"vmsync/internal/config"
 	"vmsync/internal/history"
 	"vmsync/replicator"
@@ -76,6 +77,7 @@ func (s *Service) listed(src *source, now listing) {
 	before, back := src.listed, src.err != nil
 	if back {
 		s.log.Info("the source answers again", "SOURCE", src.host.Name)
+		s.events.tell(api.Event{Event: api.EventSourceBack, Source: src.host.Name})
 	}
 	src.listed, src.at, src.err = now, time.Now(), nil
 	if before == nil || !maps.Equal(before, now) {
@@ -100,6 +102,7 @@ func (s *Service) lost(src *source, err error) {
 	if src.err == nil {
 		src.lost = time.Now()
 		e := replicator.AsError(err)
+		s.events.tell(api.Event{Event: api.EventSourceLost, Source: src.host.Name, Error: reason(err)})
 		s.log.Error("the source does not answer: "+e.Text(), append(attrs("hint", e.Advice()), "SOURCE", src.host.Name)...)
 	}
 	src.err = err
@@ -139,6 +142,7 @@ func (s *Service) enlist(key string, policy config.Policy) {
 	// One that was dismissed during its run goes on with that.
 	s.machines[key] = &machine{key: key, policy: policy, record: record, last: s.lastRun(key), run: s.running[key], since: time.Now()}
 	s.known[key] = true
+	s.events.tell(api.Event{Event: api.EventMachineAdded, Source: policy.Source, Machine: policy.Domain})
 	s.log.Info("machine is replicated from now on", "DOMAIN", policy.Domain, "SOURCE", policy.Source, "schedule", scheduleText(&policy))
 }
 
@@ -146,5 +150,6 @@ func (s *Service) enlist(key string, policy config.Policy) {
 func (s *Service) dismiss(m *machine) {
 	m.refuse(unknownMachine(m.policy.Domain))
 	delete(s.machines, m.key)
+	s.events.tell(api.Event{Event: api.EventMachineGone, Source: m.policy.Source, Machine: m.policy.Domain})
 	s.log.Warn("machine is no longer replicated: its source or the configuration has it no more", "DOMAIN", m.policy.Domain, "SOURCE", m.policy.Source)
 }

@@ -9,7 +9,6 @@ import (
 	"vmsync/internal/api"
 	"vmsync/internal/config"
 	"vmsync/internal/schedule"
-	"vmsync/internal/store"
 	"vmsync/internal/units"
 	"vmsync/replicator"
 )
@@ -19,7 +18,7 @@ func (s *Service) Status(ctx context.Context) (*api.Status, error) {
 	st, local, err := s.Standing(ctx)
 	if local {
 		for i := range st.Machines {
-			addStored(&st.Machines[i])
+			s.shelf.add(&st.Machines[i], time.Now())
 		}
 	}
 	return st, err
@@ -58,18 +57,9 @@ func (s *Service) Machine(ctx context.Context, source, domain string) (*api.Mach
 		return nil, err
 	}
 	if local {
-		addStored(&one)
+		s.shelf.add(&one, time.Now())
 	}
 	return &one, nil
-}
-
-// addStored adds what the store says; where it says nothing, as before the first sync, it
-// stays unknown.
-func addStored(m *api.Machine) {
-	if manifest, err := store.Read(m.Store, m.TargetDomain); err == nil {
-		n := len(manifest.States)
-		m.Role, m.States = string(manifest.Role), &n
-	}
 }
 
 func (src *source) status() api.Source {
@@ -104,6 +94,7 @@ func (s *Service) machineStatus(m *machine, now time.Time) api.Machine {
 	if r := m.run; r != nil {
 		phase, done, total := r.feed.far()
 		st.Running = &api.Running{ID: r.record.ID, Trigger: r.record.Trigger, Began: r.record.Began, Phase: string(phase), Done: done, Total: total}
+		st.Running.PerSecond, st.Running.Sent = r.feed.fast(now)
 	}
 	return st
 }

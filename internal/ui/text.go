@@ -29,6 +29,14 @@ func clean(s string) string {
 	return strings.ReplaceAll(s, "\n", "\n  ")
 }
 
+// Count is a number of things.
+func Count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // bytesText is a number of bytes for people, in binary units.
 func bytesText(n int64) string {
 	if n > -1024 && n < 1024 {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	"vmsync/internal/api"
@@ -59,6 +58,8 @@ func (h *Handler) mux() http.Handler {
 	})
 	handle("POST /v1/reload", func(r *http.Request) (any, error) { return struct{}{}, h.Service.Reload(r.Context()) })
 	m.HandleFunc("POST /v1/machines/{name}/sync", h.sync)
+	handle("GET /v1/runs", h.lastRuns)
+	m.HandleFunc("GET /v1/events", h.events)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, &api.Error{Kind: api.KindBadRequest, Message: r.Method + " " + r.URL.Path + ": there is no such thing", Hint: "docs/API.md lists what there is"})
 	})
@@ -85,13 +86,9 @@ func guarded(next http.Handler, h *Handler) http.Handler {
 func source(r *http.Request) string { return r.URL.Query().Get("source") }
 
 func (h *Handler) runs(r *http.Request) (any, error) {
-	limit := someRuns
-	if text := r.URL.Query().Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > mostRuns {
-			return nil, &api.Error{Kind: api.KindBadRequest, Message: "limit " + strconv.Quote(text) + " is not a number from 1 to " + strconv.Itoa(mostRuns)}
-		}
-		limit = n
+	limit, err := number(r, "limit", someRuns, 1, mostRuns)
+	if err != nil {
+		return nil, err
 	}
 	runs, err := h.Service.Runs(r.Context(), source(r), r.PathValue("name"), limit)
 	if err == nil && runs == nil {
