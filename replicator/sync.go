@@ -35,10 +35,11 @@ type Request struct {
 	SkipUnchanged bool
 }
 
-// Synced is what a sync came to. One of its fields is set.
+// Synced is what a sync came to. One of its first two fields is set.
 type Synced struct {
 	Summary *event.Summary // a new state
 	Skipped *event.Skipped // nothing was begun
+	Mark    *Mark          // of the head, if nothing is left to do
 }
 
 // Relay moves a stream from a unix socket on the source to one on the target, over
@@ -66,12 +67,15 @@ func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay 
 		}
 		if r.skipped != nil {
 			r.skipped.Duration = time.Since(r.start)
-			return Synced{Skipped: r.skipped}, nil
+			return Synced{Skipped: r.skipped, Mark: r.mark(r.plan.Parent)}, nil
 		}
 	}
 	err := Phase(out, event.PhaseFinish, func() error { return r.finish(ctx) })
 	r.sum.Duration = time.Since(r.start)
-	return Synced{Summary: r.sum}, err
+	if err != nil {
+		return Synced{Summary: r.sum}, err
+	}
+	return Synced{Summary: r.sum, Mark: r.mark(r.plan.Checkpoint)}, nil
 }
 
 // run is one replication on its way.
@@ -192,6 +196,8 @@ func (r *run) tryBegin(ctx context.Context) (err error) {
 // well. What the failing end has to say is the best error, so it gets some time
 // before the rest is cancelled.
 func (r *run) transfer(ctx context.Context) error {
+	ctx, stall, stop := watchStall(ctx, r.source.Name, stallLimit)
+	defer stop()
 	parts, cancel := context.WithCancel(ctx)
 	defer cancel()
 	start := time.Now()
@@ -205,11 +211,11 @@ func (r *run) transfer(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		r.sent, sourceErr = r.src.Wait(parts, told.sent)
+		r.sent, sourceErr = r.src.Wait(parts, stall.over(sourceSide, told.sent))
 		failed(sourceErr)
 	})
 	wg.Go(func() {
-		received, targetErr = r.dst.Wait(parts, told.written)
+		received, targetErr = r.dst.Wait(parts, stall.over(targetSide, told.written))
 		failed(targetErr)
 	})
 	if !r.begun.Direct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -81,10 +82,12 @@ func (f *serveFlags) run(ctx context.Context) (err error) {
 			log.Warn("cannot tell systemd", "error", err)
 		}
 	}
-	hosts := service.Hosts{}
+	agentLog := io.Discard
 	if f.verbose {
-		hosts.Log = os.Stderr
+		agentLog = os.Stderr
 	}
+	hosts := service.NewHosts(agentLog)
+	defer func() { err = errors.Join(err, hosts.Close()) }()
 	s := service.New(service.Options{Config: c, History: past, Ends: hosts, Path: f.config, Version: version, Log: log, Grace: f.grace,
 		Load:  func() (*config.Config, error) { return config.Load(f.config) },
 		Tell:  func(line string) { notify(daemon.Status(line)) },

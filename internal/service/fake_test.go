@@ -65,7 +65,7 @@ func (w *world) set(source string, f func()) {
 	w.change[source] = make(chan struct{})
 }
 
-func (w *world) Watch(ctx context.Context, source config.Host, every time.Duration, tell func([]replicator.SourceDomain)) error {
+func (w *world) Watch(ctx context.Context, source config.Host, every time.Duration, asks <-chan Ask, tell func([]replicator.SourceDomain)) error {
 	for {
 		w.mu.Lock()
 		down, all, changed := w.down[source.Name], w.domains[source.Name], w.change[source.Name]

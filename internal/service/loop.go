@@ -18,6 +18,7 @@ const longest = time.Minute
 func (s *Service) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(context.Background())
 	defer func() {
+		s.save(time.Now(), true)
 		stopWatching()
 		close(s.over)
 		s.tasks.Wait()
@@ -86,6 +87,7 @@ func (s *Service) step(now time.Time) (wake time.Time) {
 	wake = now.Add(longest)
 	var due []schedule.Job
 	var whose []*machine
+	looks := map[*source][]*machine{}
 	for _, m := range s.machines {
 		v := m.view(s.cfg, now)
 		s.judge(m, &v, now)
@@ -95,9 +97,18 @@ func (s *Service) step(now time.Time) (wake time.Time) {
 			}
 		}
 		if job, ready := s.ready(m, &v, now); ready {
+			if m.mayLook(now) {
+				src := s.sources[m.policy.Source]
+				looks[src] = append(looks[src], m)
+				continue
+			}
 			due, whose = append(due, job), append(whose, m)
 		}
 	}
+	for src, machines := range looks {
+		s.look(src, machines, now)
+	}
+	s.save(now, false)
 	for _, i := range schedule.Pick(due, s.load(), s.limits()) {
 		s.start(whose[i], now)
 	}

@@ -11,15 +11,17 @@ import (
 
 // machine is one machine that is replicated. It belongs to the loop.
 type machine struct {
-	key    string // as history.Key makes it
-	policy config.Policy
-	record history.Machine // as the history has it
-	last   *history.Run    // that has ended
-	run    *run            // that is under way
-	wanted []*request      // runs that were asked for, and have not begun
-	hasten bool            // what the next run waits for is over
-	health api.Health      // as it was last told; empty before
-	since  time.Time       // from when on it was looked after
+	key     string // as history.Key makes it
+	policy  config.Policy
+	record  history.Machine // as the history has it
+	last    *history.Run    // that has ended
+	run     *run            // that is under way
+	wanted  []*request      // runs that were asked for, and have not begun
+	mark    *mark           // by which looks go; nil where a run has to
+	hasten  bool            // what the next run waits for is over
+	looking bool            // the source is being asked whether anything has changed
+	health  api.Health      // as it was last told; empty before
+	since   time.Time       // from when on it was looked after
 }
 
 // request is a run that somebody asked for.
@@ -73,7 +75,7 @@ func (m *machine) refuse(e *api.Error) {
 func (s *Service) ready(m *machine, v *view, now time.Time) (schedule.Job, bool) {
 	job := schedule.Job{Key: m.key, Source: m.policy.Source, Hosts: []string{s.cfg.Target.URI}, Since: v.due, Members: 1}
 	switch {
-	case s.stopping, m.run != nil, s.writing[m.replica()]:
+	case s.stopping, m.run != nil, m.looking, s.writing[m.replica()]:
 		return job, false
 	case len(m.wanted) > 0:
 		job.Slack = -aeon // somebody waits

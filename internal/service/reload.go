@@ -33,6 +33,9 @@ func (s *Service) adopt(c *config.Config) {
 		s.log.Warn("notifications and metrics of the configuration are not carried out by this release")
 	}
 	s.cfg = c
+	for _, m := range s.machines {
+		m.mark = nil // another policy may want something of a replica although nothing has changed
+	}
 	for name, src := range s.sources {
 		if h, stays := c.Source(name); !stays || h != src.host {
 			src.stop()

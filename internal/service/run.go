@@ -25,6 +25,7 @@ type run struct {
 	job     Job
 	replica [2]string
 	feed    *feed
+	mark    *mark // what it left for looks; set when it has ended
 	cancel  context.CancelCauseFunc
 	ctx     context.Context
 }
@@ -58,11 +59,12 @@ func (s *Service) start(m *machine, now time.Time) {
 	if err := s.hist.Begin(r.record); err != nil {
 		log.Warn("cannot keep the run in the history", "error", err)
 	}
-	m.run, m.hasten = r, false
+	m.run, m.mark, m.hasten = r, nil, false
 	s.running[m.key], s.writing[r.replica] = r, true
 	s.tasks.Go(func() {
 		r.feed.Emit(event.Run{ID: id, Domain: r.record.Domain, Source: r.record.Source})
 		synced, err := s.ends.Sync(r.ctx, job, r.feed)
+		r.mark = newMark(job, synced.Mark, time.Now())
 		s.calls <- func() { s.ended(r, synced, err) } // the loop goes on as long as there are runs
 	})
 }
@@ -79,7 +81,7 @@ func (s *Service) ended(r *run, synced replicator.Synced, err error) {
 		r.feed.log.Warn("cannot keep the run in the history", "error", err)
 	}
 	if m := s.machines[r.record.Machine]; m != nil {
-		m.run, m.last = nil, &r.record
+		m.run, m.mark, m.last = nil, r.mark, &r.record
 		m.record = m.record.After(&r.record)
 	}
 	r.tell(synced)

@@ -37,11 +37,15 @@ func Reach(ctx context.Context, e hosturi.Endpoint, opts ssh.Options, log io.Wri
 	if e.Local {
 		return localHost{log: log}, nil
 	}
-	client, err := ssh.Dial(ctx, ssh.Target{User: e.User, Host: e.Host, Port: e.Port}, opts)
+	client, err := ssh.Dial(ctx, sshTarget(e), opts)
 	if err != nil {
 		return nil, unreachable(e.Name, err)
 	}
 	return &sshHost{name: e.Name, client: client, log: log}, nil
+}
+
+func sshTarget(e hosturi.Endpoint) ssh.Target {
+	return ssh.Target{User: e.User, Host: e.Host, Port: e.Port}
 }
 
 // unreachable is the error of a host that cannot be connected to.
