@@ -48,6 +48,11 @@ func continuousCase(b *bench, _ int) (rows []row, err error) {
 			if err != nil {
 				return errors.Join(err, stop())
 			}
+			log, err := b.hostb.Run(b.ctx, "journalctl", "-u", "vmsync", "-o", "cat", "--no-pager")
+			if err != nil {
+				return errors.Join(err, stop())
+			}
+			b.logf("  phases: %s", phases(log))
 			rate := float64(after-before) / to.Sub(from).Seconds()
 			rows = b.rpoRows(runs, from, to, rate)
 			return stop()
