@@ -26,10 +26,7 @@ func TestServiceOutlivesItsConnections(t *testing.T) {
 		}
 	})
 	t.Run("its sshd is killed", func(t *testing.T) {
-		n, err := hosta.SignalAll("sshd: root@notty", syscall.SIGKILL)
-		if err != nil || n == 0 {
-			t.Fatalf("killed %d processes, %v", n, err)
-		}
+		killSSH(t)
 		killed := time.Now()
 		awaits(t, "is synced over another connection", m.Name(), func(m api.Machine) bool { return well(m) && m.Fresh.After(killed) })
 		thawed(t, m)
@@ -51,10 +48,33 @@ func TestServiceOutlivesItsConnections(t *testing.T) {
 		awaits(t, "is synced again", m.Name(), func(m api.Machine) bool { return well(m) && m.Fresh.After(back) })
 		thawed(t, m)
 	})
+	t.Run("sshd allows one session only", func(t *testing.T) {
+		const file = "/etc/ssh/sshd_config.d/one.conf"
+		on(t, hosta, "sh", "-c", "echo MaxSessions 1 > "+file+" && systemctl reload ssh")
+		t.Cleanup(func() {
+			ctx, cancel := cleanupContext()
+			defer cancel()
+			if _, err := hosta.Run(ctx, "sh", "-c", "rm "+file+" && systemctl reload ssh"); err != nil {
+				t.Error(err)
+			}
+		})
+		killSSH(t)
+		from := time.Now()
+		awaits(t, "is synced twice", m.Name(), func(m api.Machine) bool { return well(m) && m.Fresh.Sub(from) > 8*time.Second })
+	})
 	on(t, hostb, "systemctl", "stop", "vmsync")
 	nothingLeft(t, m)
-	if out, err := hosta.Run(t.Context(), "sh", "-c", "pgrep -af 'sshd: root@notty' || :"); err != nil || strings.TrimSpace(out) != "" {
+	if out, err := hosta.Run(t.Context(), "sh", "-c", "pgrep -af 'sshd: root@nott[y]' || :"); err != nil || strings.TrimSpace(out) != "" {
 		t.Errorf("connections of a service that has ended: %q, %v", out, err)
+	}
+}
+
+// killSSH kills what serves SSH connections to hosta.
+func killSSH(t *testing.T) {
+	t.Helper()
+	n, err := hosta.SignalAll("sshd: root@notty", syscall.SIGKILL)
+	if err != nil || n == 0 {
+		t.Fatalf("killed %d processes, %v", n, err)
 	}
 }
 
