@@ -20,8 +20,8 @@ const (
 	// looksAtMost is how long looks may stand in for runs: what only a run sees, as a
 	// replica that somebody has started, is seen at least so often.
 	looksAtMost = time.Hour
-	// lookPatience is how long a watch may take to answer.
-	lookPatience = 40 * time.Second
+	// lookPatience is how long a watch may take to answer before runs begin without it.
+	lookPatience = 10 * time.Second
 	// saveEvery is how often what looks have found is kept in the history.
 	saveEvery = time.Minute
 )
@@ -80,7 +80,7 @@ func (s *Service) look(src *source, machines []*machine, now time.Time) {
 		m.looking, marks[i] = true, m.mark
 	}
 	s.tasks.Go(func() {
-		same := src.look(s.watching, marks)
+		same := src.look(marks)
 		select {
 		case s.calls <- func() { s.looked(machines, marks, same, now) }:
 		case <-s.watching.Done():
@@ -89,8 +89,8 @@ func (s *Service) look(src *source, machines []*machine, now time.Time) {
 }
 
 // look asks a source, and tells for each mark whether all is as it was.
-func (src *source) look(ctx context.Context, marks []*mark) []bool {
-	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+func (src *source) look(marks []*mark) []bool {
+	ctx, cancel := context.WithTimeout(src.ctx, lookPatience)
 	defer cancel()
 	same := make([]bool, len(marks))
 	var asked []int

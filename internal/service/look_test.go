@@ -102,7 +102,7 @@ func TestWhatIsNotCertainIsSynced(t *testing.T) {
 		"the replica follows no more": {"rpo: 30s", func(t *testing.T, w *world, s *running, r *storetest.Replica) {
 			r.Change(t, func(m *store.Manifest) { m.Role = store.RoleActive })
 		}, 12},
-		"the machine has another definition": {"rpo: 30s", func(_ *testing.T, w *world, _ *running, _ *storetest.Replica) {
+		"the head is not of the run's checkpoint": {"rpo: 30s", func(_ *testing.T, w *world, _ *running, _ *storetest.Replica) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			other := *w.marks["vm1"]

@@ -22,7 +22,8 @@ const (
 // source is a host that machines come from. It belongs to the loop.
 type source struct {
 	host   config.Host
-	stop   context.CancelFunc // of its watch
+	ctx    context.Context    // of its watch
+	stop   context.CancelFunc // ends it
 	asks   chan Ask           // to its watch
 	listed listing            // nil while unknown
 	at     time.Time          // when
@@ -32,7 +33,7 @@ type source struct {
 // follow begins to watch a source.
 func (s *Service) follow(h config.Host) *source {
 	ctx, stop := context.WithCancel(s.watching)
-	src := &source{host: h, stop: stop, asks: make(chan Ask)}
+	src := &source{host: h, ctx: ctx, stop: stop, asks: make(chan Ask)}
 	s.tasks.Go(func() { s.watch(ctx, src) })
 	return src
 }

@@ -13,7 +13,7 @@ import (
 const (
 	// peekLimit is how long libvirt may take to tell of one domain; one that hangs is not
 	// to keep it from telling of others.
-	peekLimit = 5 * time.Second
+	peekLimit = 2 * time.Second
 	// peeksAtOnce: libvirtd serves five calls of a connection at the same time.
 	peeksAtOnce = 4
 	maxPeeks    = 10000
