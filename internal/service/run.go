@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vmsync/internal/api"
+	"vmsync/internal/config"
 	"vmsync/internal/event"
 	"vmsync/internal/history"
 	"vmsync/replicator"
@@ -25,7 +26,8 @@ type run struct {
 	job     Job
 	replica [2]string
 	feed    *feed
-	mark    *mark // what it left for looks; set when it has ended
+	cfg     *config.Config // that it began by
+	mark    *mark          // what it left for looks; set when it has ended
 	cancel  context.CancelCauseFunc
 	ctx     context.Context
 }
@@ -52,7 +54,7 @@ func (s *Service) start(m *machine, now time.Time) {
 	wants(&job.Request, &m.policy, asked, pastOf(&m.record, m.last, now).Fresh, now)
 	id := newID()
 	log := s.log.With("DOMAIN", m.policy.Domain, "SOURCE", m.policy.Source, "RUN", id)
-	r := &run{job: job, replica: m.replica(), feed: newFeed(log, followers),
+	r := &run{job: job, cfg: s.cfg, replica: m.replica(), feed: newFeed(log, followers),
 		record: history.Run{ID: id, Machine: m.key, Source: m.policy.Source, Domain: m.policy.Domain, Trigger: trigger, Began: now, Outcome: history.Running}}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	log.Info("sync begins", "trigger", trigger)
@@ -81,7 +83,10 @@ func (s *Service) ended(r *run, synced replicator.Synced, err error) {
 		r.feed.log.Warn("cannot keep the run in the history", "error", err)
 	}
 	if m := s.machines[r.record.Machine]; m != nil {
-		m.run, m.mark, m.last = nil, r.mark, &r.record
+		m.run, m.last = nil, &r.record
+		if r.cfg == s.cfg { // or the next run is to look what the new one wants
+			m.mark = r.mark
+		}
 		m.record = m.record.After(&r.record)
 	}
 	r.tell(synced)
