@@ -14,6 +14,11 @@ type SourceEnd interface {
 	// List tells which domains the host has, sorted by name. It takes no lock and changes
 	// nothing; it may be called any number of times, and only before Inspect.
 	List(ctx context.Context) ([]SourceDomain, error)
+	// Peek tells by marks what has changed in domains, in the marks' order. Like List it
+	// takes no lock and changes nothing, may be called any number of times, and only before
+	// Inspect. A domain of which nothing can be told, within some seconds, keeps nothing
+	// from being told of the others.
+	Peek(ctx context.Context, marks []Mark) ([]Peek, error)
 	// Inspect takes the run's lock on the domain and tells what is there. It ends
 	// leftovers of dead runs: backup jobs that vmsync began, scratch files, guests
 	// left frozen; it names them in SourceView.Cleaned. It never touches another
@@ -151,7 +156,9 @@ type SourceView struct {
 	BusyWith string `json:"busy_with,omitempty"`
 	// JobLost says that it is one that libvirt has lost the record of, so that nobody can
 	// end it, see libvirt.JobVague.
-	JobLost bool     `json:"job_lost,omitempty"`
+	JobLost bool `json:"job_lost,omitempty"`
+	// Shape is that of the domain where it runs, as [Mark] has it.
+	Shape   Shape    `json:"shape"`
 	Cleaned []string `json:"cleaned,omitempty"` // leftovers ended, in words
 	// Leftovers are what the next run would end, in words, and HeldBy says who holds the
 	// lock; only of a look that is ReadOnly. While somebody holds it there are no
@@ -324,6 +331,8 @@ type Head struct {
 	// Images has, by disk, the path that its image had on the source, as far as the
 	// domain's definition at the head tells.
 	Images map[string]string `json:"images,omitempty"`
+	// Definition is the digest of the domain's definition at the head, as [Shape] has it.
+	Definition string `json:"definition,omitempty"`
 	// Damaged says what is wrong with the head, if anything is known to be.
 	Damaged string `json:"damaged,omitempty"`
 }
@@ -336,6 +345,7 @@ type TargetView struct {
 	Head     *Head  `json:"head,omitempty"`
 	UUID     string `json:"uuid,omitempty"` // of the domain this replica belongs to
 	LastUsed int64  `json:"last_used"`      // highest generation ever given out
+	Keep     string `json:"keep,omitempty"` // the retention policy; empty is "0"
 	// ReachedAt is this host's address that the controller's SSH connection came to;
 	// empty where there is none.
 	ReachedAt string   `json:"reached_at,omitempty"`

@@ -45,6 +45,7 @@ const (
 	KindTarget         = "target"          // the target's NBD server failed or went away
 	KindSequence       = "sequence"        // the controller broke the order of calls: a bug
 	KindRequest        = "request"         // a request's values make no sense: a bug
+	KindStalled        = "stalled"         // both ends live and nothing gets on
 	KindCanceled       = "canceled"        // the caller gave up
 	KindUsage          = "usage"           // the user asked for something that makes no sense
 	KindVersion        = "version"         // the two sides are of releases that do not understand each other

@@ -41,10 +41,11 @@ type Request struct {
 	Seat *Seat
 }
 
-// Synced is what a sync came to. One of its fields is set.
+// Synced is what a sync came to. One of its first two fields is set.
 type Synced struct {
 	Summary *event.Summary // a new state
 	Skipped *event.Skipped // nothing was begun
+	Mark    *Mark          // of the head, if nothing is left to do
 }
 
 // Relay moves a stream from a unix socket on the source to one on the target, over
@@ -70,7 +71,7 @@ func Sync(ctx context.Context, req Request, src SourceEnd, dst TargetEnd, relay 
 	case r.skipped != nil:
 		r.skipped.Duration = time.Since(r.start)
 	}
-	return Synced{Summary: r.sum, Skipped: r.skipped}, err
+	return Synced{Summary: r.sum, Skipped: r.skipped, Mark: r.markOf(err)}, err
 }
 
 // steps goes through the phases.
@@ -243,6 +244,8 @@ func (r *run) beginSource(ctx context.Context, begin BeginRequest) (err error) {
 // well. What the failing end has to say is the best error, so it gets some time
 // before the rest is cancelled.
 func (r *run) transfer(ctx context.Context) error {
+	ctx, stall, stop := watchStall(ctx, r.source.Name, stallLimit)
+	defer stop()
 	parts, cancel := context.WithCancel(ctx)
 	defer cancel()
 	start := time.Now()
@@ -256,11 +259,11 @@ func (r *run) transfer(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		r.sent, sourceErr = r.src.Wait(parts, told.sent)
+		r.sent, sourceErr = r.src.Wait(parts, stall.over(sourceSide, told.sent))
 		failed(sourceErr)
 	})
 	wg.Go(func() {
-		received, targetErr = r.dst.Wait(parts, told.written)
+		received, targetErr = r.dst.Wait(parts, stall.over(targetSide, told.written))
 		failed(targetErr)
 	})
 	if !r.begun.Direct {

@@ -1,9 +1,11 @@
 package replicator
 
 import (
+	"cmp"
 	"context"
 
 	"vmsync/internal/event"
+	"vmsync/internal/retention"
 )
 
 // weigh looks whether enough has changed for a new state, where that is asked for. What a
@@ -20,7 +22,7 @@ func (r *run) weigh(ctx context.Context) error {
 }
 
 func (r *run) weighOwn(ctx context.Context) error {
-	if (r.req.MinChanged <= 0 && !r.req.SkipUnchanged) || !r.plan.onlyChanges(r.target.Head) {
+	if (r.req.MinChanged <= 0 && !r.req.SkipUnchanged) || !r.plan.onlyChanges(r.target.Head) || r.other() {
 		return nil
 	}
 	changed, err := r.src.Changed(ctx, r.plan.Parent)
@@ -36,6 +38,21 @@ func (r *run) weighOwn(ctx context.Context) error {
 		r.skipped = &event.Skipped{Run: r.req.Run, Domain: r.source.Name, ChangedBytes: n, MinChanged: r.req.MinChanged}
 	}
 	return nil
+}
+
+// other tells whether a new state would be another one for what is not on the disks: the
+// machine's definition, or how many states are kept from then on.
+func (r *run) other() bool {
+	defined, head := r.source.Shape.Definition, r.target.Head.Definition
+	if defined != "" && head != "" && defined != head {
+		return true
+	}
+	if r.req.Keep == "" {
+		return false
+	}
+	wanted, err := retention.Parse(r.req.Keep)
+	now, nowErr := retention.Parse(cmp.Or(r.target.Keep, "0"))
+	return err != nil || nowErr != nil || wanted.String() != now.String()
 }
 
 // tooLittle tells whether so many changed bytes are not worth a state. None never are.

@@ -22,7 +22,7 @@ type deaf struct{}
 func (deaf) Emit(event.Event) {}
 
 func TestARunIsSkippedOnlyForChangesThatAreKnownAndTooFew(t *testing.T) {
-	two := &Head{Disks: []HeadDisk{{Name: "vda", Size: 100}, {Name: "vdb", Size: 100}}}
+	two := &Head{Definition: "same", Disks: []HeadDisk{{Name: "vda", Size: 100}, {Name: "vdb", Size: 100}}}
 	plan := func(incremental ...bool) *Plan {
 		p := &Plan{Parent: "vmsync-00000000-1"}
 		for i, inc := range incremental {
@@ -39,6 +39,10 @@ func TestARunIsSkippedOnlyForChangesThatAreKnownAndTooFew(t *testing.T) {
 		err     error
 		want    int64 // bytes, of a run that is skipped
 	}{
+		"the definition is new":    {Request{MinChanged: 64}, plan(true, true), &Head{Definition: "old", Disks: two.Disks}, map[string]int64{"vda": 0, "vdb": 0}, nil, goesOn},
+		"nobody knows the old one": {Request{MinChanged: 64}, plan(true, true), &Head{Disks: two.Disks}, map[string]int64{"vda": 0, "vdb": 0}, nil, 0},
+		"other states to keep":     {Request{MinChanged: 64, Keep: "3"}, plan(true, true), two, map[string]int64{"vda": 0, "vdb": 0}, nil, goesOn},
+		"the same in other words":  {Request{MinChanged: 64, Keep: "daily=7,last=8"}, plan(true, true), two, map[string]int64{"vda": 0, "vdb": 0}, nil, 0},
 		"not asked for":            {Request{}, plan(true, true), two, map[string]int64{"vda": 0, "vdb": 0}, nil, goesOn},
 		"nothing changed":          {Request{SkipUnchanged: true}, plan(true, true), two, map[string]int64{"vda": 0, "vdb": 0}, nil, 0},
 		"one byte changed":         {Request{SkipUnchanged: true}, plan(true, true), two, map[string]int64{"vda": 0, "vdb": 1}, nil, goesOn},
@@ -52,7 +56,7 @@ func TestARunIsSkippedOnlyForChangesThatAreKnownAndTooFew(t *testing.T) {
 		"it cannot be told":        {Request{MinChanged: 64}, plan(true, true), two, nil, errors.New("bitmap is gone"), goesOn},
 	} {
 		r := &run{req: c.req, src: scales{changed: c.changed, err: c.err}, out: deaf{}, plan: c.plan,
-			source: &SourceView{Name: "vm1"}, target: &TargetView{Head: c.head}}
+			source: &SourceView{Name: "vm1", Shape: Shape{Definition: "same"}}, target: &TargetView{Head: c.head, Keep: "last=8,daily=7"}}
 		if err := r.weigh(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -66,7 +70,7 @@ func TestARunIsSkippedOnlyForChangesThatAreKnownAndTooFew(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := &run{req: Request{MinChanged: 64}, src: scales{err: context.Canceled}, out: deaf{}, plan: plan(true, true), target: &TargetView{Head: two}}
+	r := &run{req: Request{MinChanged: 64}, src: scales{err: context.Canceled}, out: deaf{}, plan: plan(true, true), source: &SourceView{}, target: &TargetView{Head: two}}
 	if err := r.weigh(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("a run that was given up: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -83,10 +84,12 @@ func (f *serveFlags) run(ctx context.Context) (err error) {
 			log.Warn("cannot tell systemd", "error", err)
 		}
 	}
-	hosts := service.Hosts{}
+	agentLog := io.Discard
 	if f.verbose {
-		hosts.Log = os.Stderr
+		agentLog = os.Stderr
 	}
+	hosts := service.NewHosts(agentLog)
+	defer func() { err = errors.Join(err, hosts.Close()) }()
 	var s *service.Service
 	figures := metrics.New(func(ctx context.Context) (*api.Status, bool, error) { return s.Standing(ctx) })
 	exporter := metrics.NewServer(figures, log)

@@ -181,6 +181,22 @@ func (h *History) write(tx *bbolt.Tx, r *Run) error {
 	return put(tx.Bucket(machineBucket), []byte(r.Machine), m.After(r))
 }
 
+// Saw keeps that looks have found nothing at all changed, by machine's key and when.
+func (h *History) Saw(seen map[string]time.Time) error {
+	return h.db.Update(func(tx *bbolt.Tx) error {
+		for key, at := range seen {
+			m, err := machineOf(tx, key)
+			if err != nil {
+				return err
+			}
+			if err := put(tx.Bucket(machineBucket), []byte(key), m.Seen(at)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // forget deletes the oldest runs over the limits, never the newest one.
 func (h *History) forget(runs *bbolt.Bucket) error {
 	c := runs.Cursor()

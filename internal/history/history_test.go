@@ -322,3 +322,30 @@ func TestMachinesAreKnown(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
+
+func TestLookKeepsAReplicaFreshAndForgetsNoFailureSince(t *testing.T) {
+	h, _ := open(t, file(t), roomy)
+	key := Key("east", "vm1")
+	failed := run(30, Failed) // it ends half a minute later
+	play(t, h, run(1, Succeeded), failed)
+	saw := func(minute int) Machine {
+		t.Helper()
+		if err := h.Saw(map[string]time.Time{key: noon.Add(time.Duration(minute) * time.Minute), Key("east", "other"): noon}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := h.Machine(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	if m := saw(20); m.Failures != 1 || !m.Fresh.Equal(noon.Add(20*time.Minute)) || !m.Tried.Equal(m.Fresh) || len(m.Took) != 1 {
+		t.Errorf("a look before the failure: %+v", m)
+	}
+	if m := saw(40); m.Failures != 0 || !m.Fresh.Equal(noon.Add(40*time.Minute)) {
+		t.Errorf("a look after it: %+v", m)
+	}
+	if m := saw(35); !m.Fresh.Equal(noon.Add(40 * time.Minute)) {
+		t.Errorf("an older look: %+v", m)
+	}
+}

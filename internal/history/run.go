@@ -108,6 +108,21 @@ type Pause struct {
 // Remembered is how many durations a machine has.
 const Remembered = 16
 
+// Seen is what is known of the machine once a look has found that nothing at all had
+// changed at a time. What a run has found since stays.
+func (m Machine) Seen(at time.Time) Machine {
+	if m.Fresh.Before(at) {
+		m.Fresh = at
+	}
+	if m.Tried.Before(at) {
+		m.Tried = at
+	}
+	if m.Failed.Before(at) {
+		m.Failures, m.Failed = 0, time.Time{}
+	}
+	return m
+}
+
 // After is what is known of the machine once a run has ended, as [History.End] keeps it.
 func (m Machine) After(r *Run) Machine {
 	switch r.Outcome {

@@ -18,6 +18,7 @@ package libvirt
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -104,6 +105,13 @@ const (
 	again mode = true
 )
 
+// callLimit bounds every call: libvirtd, or a qemu that it asks, may hang for ever. Nothing
+// that this package asks for takes a minute where all is well.
+const callLimit = 5 * time.Minute
+
+// errHangs is why a call was given up.
+var errHangs = fmt.Errorf("libvirt has not answered for %s: libvirtd there, or the domain's qemu, hangs", callLimit)
+
 // call runs f with the raw connection and waits for its end or the context's. f
 // must hand its result back only by returning it: it may run on after call returned.
 func call[T any](ctx context.Context, c *Conn, op, domain string, m mode, f func(*lv.Connect) (T, error)) (T, error) {
@@ -125,18 +133,20 @@ func call[T any](ctx context.Context, c *Conn, op, domain string, m mode, f func
 		}
 		return r
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, callLimit, errHangs)
+	defer cancel()
 	var none T
 	deadline := time.Now().Add(reopenFor)
 	for {
 		if ctx.Err() != nil {
-			return none, &Error{Op: op, Domain: domain, Err: context.Cause(ctx)}
+			return none, gaveUp(ctx, op, domain)
 		}
 		done := make(chan result, 1)
 		go func() { done <- attempt() }()
 		var r result
 		select {
 		case <-ctx.Done():
-			return none, &Error{Op: op, Domain: domain, Err: context.Cause(ctx)}
+			return none, gaveUp(ctx, op, domain)
 		case r = <-done:
 		}
 		if r.err == nil {
@@ -152,4 +162,13 @@ func call[T any](ctx context.Context, c *Conn, op, domain string, m mode, f func
 		}
 		pause.Stop()
 	}
+}
+
+// gaveUp is the error of a call whose context has ended.
+func gaveUp(ctx context.Context, op, domain string) *Error {
+	e := &Error{Op: op, Domain: domain, Err: context.Cause(ctx)}
+	if e.Err == errHangs {
+		e.Kind = ErrDisconnected
+	}
+	return e
 }

@@ -125,11 +125,13 @@ const (
 	Portable
 )
 
+const portable = lv.DOMAIN_XML_INACTIVE | lv.DOMAIN_XML_MIGRATABLE | lv.DOMAIN_XML_SECURE
+
 // XML returns the domain's definition.
 func (d *Domain) XML(ctx context.Context, v View) (string, error) {
 	var flags lv.DomainXMLFlags
 	if v == Portable {
-		flags = lv.DOMAIN_XML_INACTIVE | lv.DOMAIN_XML_MIGRATABLE | lv.DOMAIN_XML_SECURE
+		flags = portable
 	}
 	return on(ctx, d, "read the definition", again, func(dom *lv.Domain) (string, error) { return dom.GetXMLDesc(flags) })
 }

@@ -41,7 +41,7 @@ type Error struct {
 	Op     string // what was being done
 	Domain string // name of the domain, if it was about one
 	// Kind is one of the Err values; nil when it is none of them, or when the
-	// caller's context ended.
+	// caller's context ended. A libvirt that hangs is ErrDisconnected.
 	Kind error
 	Code int   // libvirt's error number; 0 when libvirt did not answer
 	Err  error // the cause: lv.Error or the context's

@@ -24,20 +24,27 @@ type Ends interface {
 	// Sync runs a job to its end; see [replicator.Sync]. When ctx ends it undoes what it
 	// began before it returns.
 	Sync(ctx context.Context, job Job, out event.Sink) (replicator.Synced, error)
-	// Watch tells which domains a source has, at once and then each so often, until the
-	// source does not answer any more or ctx ends. It never returns nil.
-	Watch(ctx context.Context, source config.Host, every time.Duration, tell func([]replicator.SourceDomain)) error
+	// Watch tells which domains a source has, at once and then each so often, and answers
+	// asks, until the source does not answer any more or ctx ends. It never returns nil.
+	Watch(ctx context.Context, source config.Host, every time.Duration, asks <-chan Ask, tell func([]replicator.SourceDomain)) error
 }
 
-// Hosts are the real ends: agents on the hosts, reached through SSH or TLS. Log gets what the
-// agents log; nil is nowhere.
-type Hosts struct{ Log io.Writer }
+// Hosts are the real ends: agents on the hosts, reached through TLS, or SSH connections that last
+// from one run to the next.
+type Hosts struct{ hosts *remote.Hosts }
+
+// NewHosts makes the ends; log gets what the agents log. The caller closes them, when the
+// service has ended.
+func NewHosts(log io.Writer) Hosts { return Hosts{remote.NewHosts(log)} }
+
+// Close ends all connections.
+func (h Hosts) Close() error { return h.hosts.Close() }
 
 // Sync implements [Ends].
 func (h Hosts) Sync(ctx context.Context, job Job, out event.Sink) (_ replicator.Synced, err error) {
 	var pair *remote.Pair
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
-		pair, err = remote.ConnectPlaces(ctx, place(job.Source), place(job.Target), h.log())
+		pair, err = h.hosts.Pair(ctx, place(job.Source), place(job.Target))
 		return err
 	}); err != nil {
 		return replicator.Synced{}, err
@@ -48,47 +55,49 @@ func (h Hosts) Sync(ctx context.Context, job Job, out event.Sink) (_ replicator.
 
 // Watch implements [Ends]. It keeps one agent on the source, so that a source that is gone
 // is noticed although nothing is asked of it.
-func (h Hosts) Watch(ctx context.Context, source config.Host, every time.Duration, tell func([]replicator.SourceDomain)) error {
-	at := place(source)
-	solo, err := remote.ConnectSolo(ctx, at.At, remote.RoleSource, at.Access, h.log())
+func (h Hosts) Watch(ctx context.Context, source config.Host, every time.Duration, asks <-chan Ask, tell func([]replicator.SourceDomain)) error {
+	solo, err := h.hosts.Solo(ctx, place(source), remote.RoleSource)
 	if err != nil {
 		return err
 	}
 	defer solo.Close() // it has nothing to undo, and what it says does not matter
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for {
-		all, err := listPatiently(ctx, solo.Source())
-		if err != nil {
-			return err
+	list := func() error {
+		all, err := patiently(ctx, "list the domains", solo.Source().List)
+		if err == nil {
+			tell(all)
 		}
-		tell(all)
+		return err
+	}
+	for err = list(); err == nil; {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-solo.Gone():
 			return &replicator.Error{Kind: replicator.KindAgentLost, Op: "watch the domains of " + source.Name, Err: errors.New("the connection broke")}
 		case <-tick.C:
+			err = list()
+		case ask := <-asks:
+			var peeks []replicator.Peek
+			peeks, err = patiently(ctx, "look for changes", func(ctx context.Context) ([]replicator.Peek, error) {
+				return solo.Source().Peek(ctx, ask.Marks)
+			})
+			ask.Reply <- peeks
 		}
 	}
+	return err
 }
 
-// patience is how long libvirt may take to list its domains: it cannot be interrupted, and
-// one that hangs would look like one that is well.
+// patience is how long libvirt may take to tell of its domains: it cannot be interrupted,
+// and one that hangs would look like one that is well.
 const patience = 30 * time.Second
 
-func listPatiently(ctx context.Context, source replicator.SourceEnd) ([]replicator.SourceDomain, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, &replicator.Error{Kind: replicator.KindUnreachable, Op: "list the domains",
+func patiently[T any](ctx context.Context, op string, do func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, &replicator.Error{Kind: replicator.KindUnreachable, Op: op,
 		Hint: "see whether libvirtd hangs there", Err: errors.New("libvirt does not answer")})
 	defer cancel()
-	return source.List(ctx)
-}
-
-func (h Hosts) log() io.Writer {
-	if h.Log == nil {
-		return io.Discard
-	}
-	return h.Log
+	return do(ctx)
 }
 
 func place(h config.Host) remote.Place {

@@ -29,9 +29,13 @@ type world struct {
 	fails   map[string]error         // by domain
 	skips   map[string]bool
 	runs    []ran
-	now     map[string]int // syncs under way, by domain
-	most    int            // syncs under way at once
-	twice   bool           // a domain was synced twice at once
+	now     map[string]int              // syncs under way, by domain
+	most    int                         // syncs under way at once
+	twice   bool                        // a domain was synced twice at once
+	marks   map[string]*replicator.Mark // that syncs leave, by domain
+	dirty   map[string]bool             // domains that have changed since
+	mute    map[string]bool             // sources whose watch does not answer
+	looks   []ran                       // at domains
 
 	ended  func(*history.Run) // is told of each run, if set
 	listen func(string) error // is asked about a changed address of metrics, if set
@@ -46,7 +50,8 @@ type ran struct {
 
 func newWorld() *world {
 	return &world{domains: map[string][]replicator.SourceDomain{}, down: map[string]bool{}, change: map[string]chan struct{}{},
-		took: time.Second, fails: map[string]error{}, skips: map[string]bool{}, now: map[string]int{}}
+		took: time.Second, fails: map[string]error{}, skips: map[string]bool{}, now: map[string]int{},
+		marks: map[string]*replicator.Mark{}, dirty: map[string]bool{}, mute: map[string]bool{}}
 }
 
 // has sets the domains of a source, all running.
@@ -69,7 +74,7 @@ func (w *world) set(source string, f func()) {
 	w.change[source] = make(chan struct{})
 }
 
-func (w *world) Watch(ctx context.Context, source config.Host, every time.Duration, tell func([]replicator.SourceDomain)) error {
+func (w *world) Watch(ctx context.Context, source config.Host, every time.Duration, asks <-chan Ask, tell func([]replicator.SourceDomain)) error {
 	for {
 		w.mu.Lock()
 		down, all, changed := w.down[source.Name], w.domains[source.Name], w.change[source.Name]
@@ -78,13 +83,56 @@ func (w *world) Watch(ctx context.Context, source config.Host, every time.Durati
 			return &replicator.Error{Kind: replicator.KindUnreachable, Op: "connect to " + source.Name, Err: errors.New("no route to host")}
 		}
 		tell(all)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-		case <-time.After(every):
+		next := time.After(every)
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-changed:
+				waiting = false
+			case <-next:
+				waiting = false
+			case ask := <-asks:
+				w.answer(source.Name, ask)
+			}
 		}
 	}
+}
+
+func (w *world) answer(source string, ask Ask) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mute[source] {
+		return
+	}
+	var peeks []replicator.Peek
+	for _, m := range ask.Marks {
+		w.looks = append(w.looks, ran{domain: m.Domain, at: time.Now()})
+		p := replicator.Peek{Shape: m.Shape, Changed: map[string]int64{"vda": 0}}
+		if w.dirty[m.Domain] {
+			p.Changed["vda"] = 65536
+		}
+		peeks = append(peeks, p)
+	}
+	ask.Reply <- peeks
+}
+
+// changes has a domain change, or be as its replica again.
+func (w *world) changes(domain string, dirty bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dirty[domain] = dirty
+}
+
+func (w *world) looksAt(domain string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.looks {
+		if l.domain == domain {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *world) Sync(ctx context.Context, job Job, out event.Sink) (replicator.Synced, error) {
@@ -118,10 +166,12 @@ func (w *world) Sync(ctx context.Context, job Job, out event.Sink) (replicator.S
 	case err != nil:
 		return replicator.Synced{}, err
 	case skip:
-		return replicator.Synced{Skipped: &event.Skipped{Domain: domain}}, nil
+		return replicator.Synced{Skipped: &event.Skipped{Domain: domain}, Mark: w.marks[domain]}, nil
 	}
+	w.changes(domain, false)
 	out.Emit(event.PhaseFinished{Phase: event.PhaseTransfer, Duration: took})
-	return replicator.Synced{Summary: &event.Summary{Domain: domain, State: fmt.Sprint("s", len(w.ranOf(domain))), ChangedBytes: 7}}, nil
+	return replicator.Synced{Summary: &event.Summary{Domain: domain, State: fmt.Sprint("s", len(w.ranOf(domain))), ChangedBytes: 7},
+		Mark: w.marks[domain]}, nil
 }
 
 func (w *world) ranOf(domain string) (all []ran) {

@@ -18,6 +18,7 @@ const longest = time.Minute
 func (s *Service) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(context.Background())
 	defer func() {
+		s.save(time.Now(), true)
 		s.events.end()
 		stopWatching()
 		close(s.over)
@@ -101,7 +102,8 @@ func (s *Service) step(now time.Time) (wake time.Time) {
 		}
 	}
 	s.tellNews(&heralds)
-	due := s.due(views, now)
+	due := s.lookFirst(s.due(views, now), now)
+	s.save(now, false)
 	s.queue(due, now)
 	jobs := make([]schedule.Job, len(due))
 	for i := range due {

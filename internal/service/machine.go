@@ -11,16 +11,18 @@ import (
 
 // machine is one machine that is replicated. It belongs to the loop.
 type machine struct {
-	key    string // as history.Key makes it
-	policy config.Policy
-	record history.Machine // as the history has it
-	last   *history.Run    // that has ended
-	run    *run            // that is under way
-	wanted []*request      // runs that were asked for, and have not begun
-	hasten bool            // what the next run waits for is over
-	health api.Health      // as it was last told; empty before
-	since  time.Time       // from when on it was looked after
-	queued time.Time       // since when a run is due that nothing but its turn keeps waiting; zero if none is
+	key     string // as history.Key makes it
+	policy  config.Policy
+	record  history.Machine // as the history has it
+	last    *history.Run    // that has ended
+	run     *run            // that is under way
+	wanted  []*request      // runs that were asked for, and have not begun
+	mark    *mark           // by which looks go; nil where a run has to
+	hasten  bool            // what the next run waits for is over
+	looking bool            // the source is being asked whether anything has changed
+	health  api.Health      // as it was last told; empty before
+	since   time.Time       // from when on it was looked after
+	queued  time.Time       // since when a run is due that nothing but its turn keeps waiting; zero if none is
 }
 
 // request is a run that somebody asked for.
@@ -122,7 +124,7 @@ func (s *Service) queue(due []work, now time.Time) {
 
 // free tells whether nothing is under way that a run of the machine would have to wait for.
 func (s *Service) free(m *machine) bool {
-	return !s.stopping && m.run == nil && !s.writing[m.replica()]
+	return !s.stopping && m.run == nil && !m.looking && !s.writing[m.replica()]
 }
 
 // able tells whether the machine may be synced and its source answers.

@@ -35,6 +35,9 @@ func (s *Service) adopt(c *config.Config) {
 	}
 	s.cfg = c
 	s.notifier.Adopt(c.Notifications)
+	for _, m := range s.machines {
+		m.mark = nil // another policy may want something of a replica although nothing has changed
+	}
 	for name, src := range s.sources {
 		if h, stays := c.Source(name); !stays || h != src.host {
 			src.stop()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vmsync/internal/api"
+	"vmsync/internal/config"
 	"vmsync/internal/event"
 	"vmsync/internal/history"
 	"vmsync/internal/runid"
@@ -25,6 +26,8 @@ type run struct {
 	job     Job
 	replica [2]string
 	feed    *feed
+	cfg     *config.Config // that it began by
+	mark    *mark          // what it left for looks; set when it has ended
 	cancel  context.CancelCauseFunc
 	ctx     context.Context
 }
@@ -58,7 +61,7 @@ func (s *Service) startOne(m *machine, seat *replicator.Seat, trigger string, no
 	if seat != nil {
 		log = log.With("SET", seat.SetID())
 	}
-	r := &run{job: job, replica: m.replica(), feed: newFeed(log, followers),
+	r := &run{job: job, cfg: s.cfg, replica: m.replica(), feed: newFeed(log, followers),
 		record: history.Run{ID: id, Machine: m.key, Source: m.policy.Source, Domain: m.policy.Domain, Group: seat.SetID(), Trigger: trigger, Began: now,
 			Waited: m.waited(now).Seconds(), Outcome: history.Running}}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
@@ -66,13 +69,14 @@ func (s *Service) startOne(m *machine, seat *replicator.Seat, trigger string, no
 	if err := s.hist.Begin(r.record); err != nil {
 		log.Warn("cannot keep the run in the history", "error", err)
 	}
-	m.run, m.hasten, m.queued = r, false, time.Time{}
+	m.run, m.mark, m.hasten, m.queued = r, nil, false, time.Time{}
 	s.tellRun(api.EventRunBegan, r)
 	s.running[m.key], s.writing[r.replica] = r, true
 	s.tasks.Go(func() {
 		r.feed.Emit(event.Run{ID: id, Domain: r.record.Domain, Source: r.record.Source})
 		synced, err := s.ends.Sync(r.ctx, job, r.feed)
-		seat.Leave()                                  // one that never came there, for its hosts cannot be reached
+		seat.Leave() // one that never came there, for its hosts cannot be reached
+		r.mark = newMark(job, synced.Mark, time.Now())
 		s.calls <- func() { s.ended(r, synced, err) } // the loop goes on as long as there are runs
 	})
 }
@@ -90,6 +94,9 @@ func (s *Service) ended(r *run, synced replicator.Synced, err error) {
 	}
 	if m := s.machines[r.record.Machine]; m != nil {
 		m.run, m.last = nil, &r.record
+		if r.cfg == s.cfg { // or the next run is to look what the new one wants
+			m.mark = r.mark
+		}
 		m.record = m.record.After(&r.record)
 	}
 	s.opts.Ended(&r.record)

@@ -66,7 +66,9 @@ type Service struct {
 	known    map[string]bool // keys of machines that ever were
 	running  map[string]*run // by machine's key
 	writing  map[[2]string]bool
-	watching context.Context // of all watches
+	seen     map[string]time.Time // looks that found nothing changed and are not kept yet, by machine's key
+	saved    time.Time            // when such were kept last
+	watching context.Context      // of all watches
 	stopping bool
 	told     string // the line that was told last
 }
@@ -89,7 +91,7 @@ func New(o Options) *Service {
 		opts: o, log: o.Log, hist: o.History, ends: o.Ends, since: time.Now(),
 		calls: make(chan func()), over: make(chan struct{}),
 		sources: map[string]*source{}, machines: map[string]*machine{}, known: map[string]bool{},
-		notifier: newNotifier(&o), running: map[string]*run{}, writing: map[[2]string]bool{},
+		notifier: newNotifier(&o), running: map[string]*run{}, writing: map[[2]string]bool{}, seen: map[string]time.Time{},
 	}
 }
 

@@ -86,6 +86,7 @@ func TestFailureIsRetriedLaterAndLaterUntilItRecovers(t *testing.T) {
 		w.fails["vm1"] = &replicator.Error{Kind: replicator.KindDomainOff, Domain: "vm1", Err: errors.New("it is shut off")}
 		s := serve(t, w, head+"retry: {first: 30s, max: 2m}\nmachines: [{name: 'vm*', every: 5m}]\n")
 		time.Sleep(10 * time.Minute)
+		synctest.Wait() // what is due at this very moment
 		var gaps []time.Duration
 		all := w.ranOf("vm1")
 		for i := range all[1:] {

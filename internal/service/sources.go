@@ -23,7 +23,9 @@ const (
 // source is a host that machines come from. It belongs to the loop.
 type source struct {
 	host   config.Host
-	stop   context.CancelFunc // of its watch
+	ctx    context.Context    // of its watch
+	stop   context.CancelFunc // ends it
+	asks   chan Ask           // to its watch
 	listed listing            // nil while unknown
 	at     time.Time          // when
 	err    error              // why it does not answer now
@@ -33,7 +35,7 @@ type source struct {
 // follow begins to watch a source.
 func (s *Service) follow(h config.Host) *source {
 	ctx, stop := context.WithCancel(s.watching)
-	src := &source{host: h, stop: stop}
+	src := &source{host: h, ctx: ctx, stop: stop, asks: make(chan Ask)}
 	s.tasks.Go(func() { s.watch(ctx, src) })
 	return src
 }
@@ -48,7 +50,7 @@ func (s *Service) watch(ctx context.Context, src *source) {
 	}
 	heard := time.Now()
 	for {
-		err := s.ends.Watch(ctx, src.host, listEvery, func(all []replicator.SourceDomain) {
+		err := s.ends.Watch(ctx, src.host, listEvery, src.asks, func(all []replicator.SourceDomain) {
 			heard = time.Now()
 			tell(func() { s.listed(src, newListing(all)) })
 		})
@@ -123,27 +125,30 @@ func (s *Service) muster() {
 			s.dismiss(m)
 		}
 	}
+	var added []*machine
 	for key, policy := range wanted {
 		if m := s.machines[key]; m != nil {
 			m.policy = policy
 			continue
 		}
-		s.enlist(key, policy)
+		added = append(added, s.enlist(key, policy))
 	}
+	s.readHeads(added)
 }
 
 // enlist begins to look after a machine.
-func (s *Service) enlist(key string, policy config.Policy) {
+func (s *Service) enlist(key string, policy config.Policy) *machine {
 	record, err := s.hist.Machine(key)
 	if err != nil {
 		s.log.Warn("cannot read the history: the machine's past is unknown", "DOMAIN", policy.Domain, "SOURCE", policy.Source, "error", err)
 		record = history.Machine{Key: key}
 	}
 	// One that was dismissed during its run goes on with that.
-	s.machines[key] = &machine{key: key, policy: policy, record: record, last: s.lastRun(key), run: s.running[key], since: time.Now()}
-	s.known[key] = true
+	m := &machine{key: key, policy: policy, record: record, last: s.lastRun(key), run: s.running[key], since: time.Now()}
+	s.machines[key], s.known[key] = m, true
 	s.events.tell(api.Event{Event: api.EventMachineAdded, Source: policy.Source, Machine: policy.Domain})
 	s.log.Info("machine is replicated from now on", "DOMAIN", policy.Domain, "SOURCE", policy.Source, "schedule", scheduleText(&policy))
+	return m
 }
 
 // dismiss stops looking after a machine. A run that is under way goes on.

@@ -110,7 +110,7 @@ func (s *Service) doing(m *machine, v *view, now time.Time) api.Doing {
 		return api.Resting
 	case s.sources[m.policy.Source].err != nil:
 		return api.Held
-	case !v.due.After(now):
+	case !v.due.After(now) && !m.looking:
 		return api.Waiting
 	case m.record.Failures > 0:
 		return api.Retrying

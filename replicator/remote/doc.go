@@ -12,7 +12,11 @@
 // The package must never decide anything about a replication.
 package remote
 
-import "time"
+import (
+	"time"
+
+	"vmsync/replicator"
+)
 
 // protocol is the version of the messages between controller and agent.
 const protocol = 5
@@ -31,6 +35,7 @@ const (
 	methodProgress = "progress" // notification from the agent
 
 	methodList       = "source.list"
+	methodPeek       = "source.peek"
 	methodInspect    = "source.inspect"
 	methodChanged    = "source.changed"
 	methodTake       = "source.takeknown"
@@ -65,6 +70,10 @@ const (
 type hello struct {
 	Protocol int  `json:"protocol"`
 	Role     Role `json:"role"`
+}
+
+type peekRequest struct {
+	Marks []replicator.Mark `json:"marks"`
 }
 
 type changedRequest struct {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 
 	"vmsync/replicator"
 )
@@ -39,6 +40,18 @@ func (s Source) List(ctx context.Context) ([]replicator.SourceDomain, error) {
 		return nil, err
 	}
 	return *all, nil
+}
+
+// Peek implements replicator.SourceEnd.
+func (s Source) Peek(ctx context.Context, marks []replicator.Mark) ([]replicator.Peek, error) {
+	peeks, err := call[[]replicator.Peek](ctx, s.Conn, methodPeek, peekRequest{marks})
+	if err == nil && len(*peeks) != len(marks) {
+		err = fmt.Errorf("%s tells of %d domains and was asked for %d", s.proc.Host, len(*peeks), len(marks))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return *peeks, nil
 }
 
 // Inspect implements replicator.SourceEnd.

@@ -52,11 +52,15 @@ func Reach(ctx context.Context, e hosturi.Endpoint, access Access, log io.Writer
 	if e.TLS {
 		return &tlsHost{name: e.Name, dialer: tlslink.Dialer{Host: e.Host, Port: e.Port, Dir: cmp.Or(access.TLSDir, DefaultTLSDir)}}, nil
 	}
-	client, err := ssh.Dial(ctx, ssh.Target{User: e.User, Host: e.Host, Port: e.Port}, access.SSH)
+	client, err := ssh.Dial(ctx, sshTarget(e), access.SSH)
 	if err != nil {
 		return nil, unreachable(e.Name, err)
 	}
 	return &sshHost{name: e.Name, client: client, log: log}, nil
+}
+
+func sshTarget(e hosturi.Endpoint) ssh.Target {
+	return ssh.Target{User: e.User, Host: e.Host, Port: e.Port}
 }
 
 // unreachable is the error of a host that cannot be connected to.

@@ -35,15 +35,19 @@ func ConnectPair(ctx context.Context, source, target hosturi.Endpoint, access Ac
 // ConnectPlaces reaches both hosts and starts an agent on each. The caller closes
 // the pair, which has both ends undo what they have not finished.
 func ConnectPlaces(ctx context.Context, source, target Place, log io.Writer) (*Pair, error) {
+	return connectPair(ctx, reachAnew(log), source, target)
+}
+
+func connectPair(ctx context.Context, reach reacher, source, target Place) (*Pair, error) {
 	p := &Pair{}
 	var sourceConn, targetConn *Conn
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		p.sourceHost, sourceConn, err = connect(gctx, source.At, RoleSource, source.Access, log)
+		p.sourceHost, sourceConn, err = connect(gctx, reach, source, RoleSource)
 		return err
 	})
 	g.Go(func() (err error) {
-		p.targetHost, targetConn, err = connect(gctx, target.At, RoleTarget, target.Access, log)
+		p.targetHost, targetConn, err = connect(gctx, reach, target, RoleTarget)
 		return err
 	})
 	err := g.Wait()
@@ -59,8 +63,17 @@ func ConnectPlaces(ctx context.Context, source, target Place, log io.Writer) (*P
 	return p, nil
 }
 
-func connect(ctx context.Context, e hosturi.Endpoint, role Role, access Access, log io.Writer) (Host, *Conn, error) {
-	host, err := Reach(ctx, e, access, log)
+// reacher opens a place.
+type reacher func(ctx context.Context, p Place) (Host, error)
+
+// reachAnew is a reacher whose connections live as long as the host that it returns.
+func reachAnew(log io.Writer) reacher {
+	return func(ctx context.Context, p Place) (Host, error) { return Reach(ctx, p.At, p.Access, log) }
+}
+
+// connect starts an agent at a place. A host that is returned with an error is to be closed.
+func connect(ctx context.Context, reach reacher, p Place, role Role) (Host, *Conn, error) {
+	host, err := reach(ctx, p)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // hostile client could do with it. None of these runs a command or takes a path.
 var pullMethods = []string{
 	methodHello, methodPing, methodClose,
-	methodList, methodInspect, methodChanged, methodTake, methodBegin, methodReady, methodFreeze, methodCheckpoint, methodThaw, methodRelease,
+	methodList, methodPeek, methodInspect, methodChanged, methodTake, methodBegin, methodReady, methodFreeze, methodCheckpoint, methodThaw, methodRelease,
 	methodSent, methodHashed, methodFinish, methodAbandon,
 }
 

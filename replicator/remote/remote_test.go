@@ -51,7 +51,7 @@ func (e *end) Close() error {
 }
 
 // connectTo serves e in this process and connects to it.
-func connectTo(t *testing.T, e *end) (*Conn, chan error) {
+func connectTo(t *testing.T, e replicator.SourceEnd) (*Conn, chan error) {
 	t.Helper()
 	return connectToEnd(t, e)
 }

@@ -115,6 +115,9 @@ func (a *agent) methods() handler.Map {
 		methodList: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, _ struct{}) ([]replicator.SourceDomain, error) {
 			return s.List(ctx)
 		}),
+		methodPeek: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r peekRequest) ([]replicator.Peek, error) {
+			return s.Peek(ctx, r.Marks)
+		}),
 		methodInspect: serve(a, &a.source, replicator.SourceEnd.Inspect),
 		methodChanged: serve(a, &a.source, func(s replicator.SourceEnd, ctx context.Context, r changedRequest) (map[string]int64, error) {
 			return s.Changed(ctx, r.Checkpoint)

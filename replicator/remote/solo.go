@@ -18,7 +18,11 @@ type Solo struct {
 // ConnectSolo reaches a host and starts an agent there. The caller closes the solo,
 // which has the end undo what it has not finished.
 func ConnectSolo(ctx context.Context, at hosturi.Endpoint, role Role, access Access, log io.Writer) (*Solo, error) {
-	host, conn, err := connect(ctx, at, role, access, log)
+	return connectSolo(ctx, reachAnew(log), Place{at, access}, role)
+}
+
+func connectSolo(ctx context.Context, reach reacher, at Place, role Role) (*Solo, error) {
+	host, conn, err := connect(ctx, reach, at, role)
 	if err != nil {
 		if host != nil {
 			err = errors.Join(err, host.Close())

@@ -125,7 +125,23 @@ func (e *End) look(ctx context.Context, view *replicator.SourceView) error {
 		}
 		e.deletePending(ctx, view)
 	}
+	if view.Running {
+		if err := e.lookAtShape(ctx, view); err != nil {
+			return err
+		}
+	}
 	return e.lookAtCheckpoints(ctx, view)
+}
+
+// lookAtShape fills in the shape, if libvirt can tell.
+func (e *End) lookAtShape(ctx context.Context, view *replicator.SourceView) error {
+	shape, err := e.dom.Shape(ctx)
+	if err != nil {
+		e.log.Info("the domain's shape cannot be told", "domain", e.dom.Name, "error", err)
+		return ctx.Err()
+	}
+	view.Shape = replicator.Shape(shape)
+	return nil
 }
 
 // deletePending deletes the checkpoint of a stream that a dead run did not send to

@@ -124,7 +124,7 @@ func (t *Target) Open(ctx context.Context, req replicator.OpenRequest) (*replica
 		return nil, err
 	}
 	view := &replicator.TargetView{Pair: t.manifest.Pair, HostID: t.hostID, Folder: t.folder.Dir(),
-		UUID: t.manifest.Source.UUID, LastUsed: t.manifest.LastGeneration, ReachedAt: t.reachedAt}
+		UUID: t.manifest.Source.UUID, LastUsed: t.manifest.LastGeneration, Keep: t.manifest.Keep, ReachedAt: t.reachedAt}
 	var err error
 	if view.Cleaned, view.Warnings, err = t.recover(ctx); err != nil {
 		return nil, err
@@ -148,6 +148,7 @@ func (t *Target) lookAtHead(view *replicator.TargetView) {
 		view.Warnings = append(view.Warnings, fmt.Sprintf("the definition of state %s cannot be read: %v", state.ID, err))
 	}
 	view.Head.Images = replicator.SourceImages(string(xml))
+	view.Head.Definition = libvirt.Digest(string(xml))
 }
 
 // connect opens libvirt.

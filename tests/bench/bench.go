@@ -16,7 +16,8 @@ type bench struct {
 	ctx          context.Context
 	hosta, hostb *lab.Host
 	syncFlags    []string
-	vm1          *lab.Machine // made when first asked for
+	span         time.Duration // for which the service is looked at
+	vm1          *lab.Machine  // made when first asked for
 }
 
 // logf tells the one who waits how it goes.

@@ -21,6 +21,9 @@ func cases() []benchCase {
 		{"fuse-read", "read a disk in the mounted tree, in order and at random", 3, fuseReadCase},
 		{"fuse-tree", "tar of 20,000 files of the mounted tree", 3, fuseTreeCase},
 		{"fuse-store", "mount a store of 50 domains with 100 states each", 5, fuseStoreCase},
+		{"daemon-idle", "the service with 100 machines of which none changes", 1, daemonIdleCase},
+		{"continuous", "a guest that writes 10 MiB/s, rpo: 5s", 1, continuousCase},
+		{"guest-cost", "a guest's writes with and without continuous replication", 3, guestCostCase},
 		{"proxy", "nbdcopy to null: through the NBD proxy", 3, proxyCase},
 	}
 }

@@ -24,7 +24,8 @@ import (
 // options are the command line.
 type options struct {
 	cases  *regexp.Regexp
-	rounds int      // of every case; 0: each case's own number
+	rounds int // of every case; 0: each case's own number
+	span   time.Duration
 	sync   []string // added to every `vmsync sync`
 }
 
@@ -52,6 +53,7 @@ func parse(args []string) (options, error) {
 		return err
 	})
 	flags.IntVar(&o.rounds, "rounds", 0, "measure this often and take the median (default: each case's own number)")
+	flags.DurationVar(&o.span, "for", 10*time.Minute, "how long cases measure that look at the service")
 	flags.Func("sync", "more `flags` for every vmsync sync, separated by spaces", func(s string) error {
 		o.sync = strings.Fields(s)
 		return nil
@@ -81,7 +83,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Down()) }()
-	b := &bench{ctx: ctx, hosta: l.Host("hosta"), hostb: l.Host("hostb"), syncFlags: o.sync}
+	b := &bench{ctx: ctx, hosta: l.Host("hosta"), hostb: l.Host("hostb"), syncFlags: o.sync, span: o.span}
 	return b.all(o)
 }
 

@@ -28,7 +28,7 @@ import (
 // has syncs wait.
 type ends struct{ hold chan struct{} }
 
-func (ends) Watch(ctx context.Context, source config.Host, _ time.Duration, tell func([]replicator.SourceDomain)) error {
+func (ends) Watch(ctx context.Context, source config.Host, _ time.Duration, _ <-chan service.Ask, tell func([]replicator.SourceDomain)) error {
 	all := []replicator.SourceDomain{{Name: "both", Running: true}}
 	if source.Name == "hosta" {
 		all = append(all, replicator.SourceDomain{Name: "vm ü1", Running: true})
