@@ -68,6 +68,8 @@ install: docs
 		install -D -m 0644 $(BIN)/docs/$$program.fish $(DESTDIR)$(FISHDIR)/$$program.fish || exit 1; done
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR) README.md LICENSE docs/*.md
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples systemd/vmsync.yaml systemd/sync.conf docs/samples/*.yaml
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/source-account systemd/source-account/*
+	cd contrib && find . -type f -exec install -D -m 0644 {} $(abspath $(DESTDIR)$(DOCDIR))/contrib/{} \;
 
 # Take away the files that make install installs. Configuration and replicas stay.
 uninstall:

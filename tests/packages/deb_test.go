@@ -64,10 +64,11 @@ func installed(t *testing.T) {
 }
 
 func unitsAreSound(t *testing.T) {
-	for _, unit := range []string{"vmsync.service", "vmsync-sync@web1.service", "vmsync-sync@web1.timer", "vmsync-mount@mnt-vmsync.service"} {
+	for _, unit := range []string{"vmsync.service", "vmsync-sync@web1.service", "vmsync-sync@web1.timer", "vmsync-mount@mnt-vmsync.service",
+		"vmsync-nbdproxy.service", "vmsync-nbdproxy.socket"} {
 		says(t, hostb, "systemd-analyze verify "+unit, "")
 	}
-	for unit, most := range map[string]int{"vmsync.service": 35, "vmsync-sync@.service": 35, "vmsync-mount@.service": 60} {
+	for unit, most := range map[string]int{"vmsync.service": 35, "vmsync-sync@.service": 35, "vmsync-mount@.service": 60, "vmsync-nbdproxy.service": 35} {
 		on(t, hostb, fmt.Sprintf("systemd-analyze security --offline=true --threshold=%d /usr/lib/systemd/system/%s", most, unit))
 	}
 }
