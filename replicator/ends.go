@@ -104,6 +104,8 @@ type SourceDomain struct {
 	Name    string `json:"name"`
 	UUID    string `json:"uuid"`
 	Running bool   `json:"running"` // or paused, not shut off
+	// Replica says that it is one of vmsync's, which was not promoted.
+	Replica bool `json:"replica,omitempty"`
 }
 
 // InspectRequest asks for the source's view of a domain.

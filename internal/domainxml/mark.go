@@ -85,6 +85,18 @@ func (d *Document) Mark() (Mark, bool) {
 	return m, true
 }
 
+// IsReplica tells whether a mark, which libvirt has returned as the text of its element, is
+// that of a replica that was not promoted. Text that is no mark is not.
+func IsReplica(element string) bool {
+	doc := etree.NewDocument()
+	if err := doc.ReadFromString(element); err != nil {
+		return false
+	}
+	e := doc.Root()
+	// Libvirt leaves the namespace out, or keeps it as the element had it.
+	return e != nil && e.Tag == markTag && e.SelectAttrValue("role", "") == "replica"
+}
+
 // RemoveMark removes the mark, and the metadata element if nothing is left in it.
 func (d *Document) RemoveMark() {
 	e := d.mark()

@@ -41,12 +41,14 @@ func (c *Conn) Lookup(ctx context.Context, nameOrUUID string) (*Domain, error) {
 // Listed is a domain of this host.
 type Listed struct {
 	Name, UUID string
-	Active     bool // it runs, or is paused
+	Active     bool   // it runs, or is paused
+	Metadata   string // the element of the namespace that was asked for; empty without one
 }
 
-// Domains lists the domains of this host, also those that do not run, in no order. One
-// that goes while they are listed is left out.
-func (c *Conn) Domains(ctx context.Context) ([]Listed, error) {
+// Domains lists the domains of this host, also those that do not run, in no order, with
+// what their metadata has of an XML namespace. One that goes while they are listed is left
+// out.
+func (c *Conn) Domains(ctx context.Context, namespace string) ([]Listed, error) {
 	return call(ctx, c, "list the domains", "", again, func(raw *lv.Connect) ([]Listed, error) {
 		found, err := raw.ListAllDomains(0)
 		if err != nil {
@@ -55,8 +57,12 @@ func (c *Conn) Domains(ctx context.Context) ([]Listed, error) {
 		all := make([]Listed, 0, len(found))
 		for i := range found {
 			active, err := found[i].IsActive()
+			metadata, merr := found[i].GetMetadata(lv.DOMAIN_METADATA_ELEMENT, namespace, 0)
+			if isCode(merr, lv.ERR_NO_DOMAIN_METADATA) {
+				merr = nil
+			}
 			d, derr := describe(c, &found[i])
-			err = errors.Join(err, derr)
+			err = errors.Join(err, merr, derr)
 			if isCode(err, lv.ERR_NO_DOMAIN) {
 				continue
 			}
@@ -66,7 +72,7 @@ func (c *Conn) Domains(ctx context.Context) ([]Listed, error) {
 				}
 				return nil, err
 			}
-			all = append(all, Listed{Name: d.Name, UUID: d.UUID, Active: active})
+			all = append(all, Listed{Name: d.Name, UUID: d.UUID, Active: active, Metadata: metadata})
 		}
 		return all, nil
 	})

@@ -23,7 +23,7 @@ func newListing(all []replicator.SourceDomain) listing {
 }
 
 // fleet says which machines are to be replicated, by key: those that the configuration
-// names, and those that its patterns take in of what is listed. Of a source that was not
+// names, and those that its patterns take in of what is listed, replicas excepted. Of a source that was not
 // listed yet those count that the history knows (by key, in known). Of several machines
 // that would be one replica, as one that is moved between sources, there is one: the one
 // that runs, else the one that exists, else the one that is followed already (in current).
@@ -60,6 +60,8 @@ func fleet(c *config.Config, listed map[string]listing, known, current map[strin
 func standing(l listing, domain string, known bool) int {
 	d, exists := l[domain]
 	switch {
+	case d.Replica:
+		return 0 // where the machine itself may be elsewhere, it is that
 	case d.Running:
 		return 4
 	case exists:
@@ -80,8 +82,10 @@ func candidates(c *config.Config, source string, l listing, known map[string]boo
 			names[e.Name] = true
 		}
 	}
-	for name := range l {
-		names[name] = true
+	for name, d := range l {
+		if !d.Replica { // or hosts that keep each other's replicas would replicate those
+			names[name] = true
+		}
 	}
 	if l == nil {
 		for key := range known {

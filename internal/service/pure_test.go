@@ -22,11 +22,12 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func TestFleet(t *testing.T) {
 	const entries = "exclude: [tmp]\nmachines: [{name: db, every: 1h}, {name: only-a, source: hosta, every: 1h}, {name: 'web-*', every: 1h}]\n"
 	c := parse(t, head+entries)
-	domains := func(names ...string) listing { // a leading ~ is one that is off
+	domains := func(names ...string) listing { // a leading ~ is one that is off, = a replica
 		l := listing{}
 		for _, n := range names {
 			name, off := strings.CutPrefix(n, "~")
-			l[name] = replicator.SourceDomain{Name: name, Running: !off}
+			name, replica := strings.CutPrefix(name, "=")
+			l[name] = replicator.SourceDomain{Name: name, Running: !off, Replica: replica}
 		}
 		return l
 	}
@@ -47,6 +48,8 @@ func TestFleet(t *testing.T) {
 		"named ones are also if they are not":   {domains(), domains(), nil, nil, "hosta/db hosta/only-a"},
 		"patterns take in what there is":        {domains("web-1", "other"), domains("web-2", "tmp"), nil, nil, "hosta/db hosta/only-a hosta/web-1 hostb/web-2"},
 		"what is off is as well":                {domains("~web-1"), domains(), nil, nil, "hosta/db hosta/only-a hosta/web-1"},
+		"patterns leave replicas out":           {domains("web-1"), domains("~=web-1", "=web-2", "=db"), nil, nil, "hosta/db hosta/only-a hosta/web-1"},
+		"a replica never is the machine":        {nil, domains("=db"), keys("hosta/db"), nil, "hosta/db hosta/only-a"},
 		"of two the one that runs":              {domains("~web-1"), domains("web-1"), nil, keys("hosta/web-1"), "hosta/db hosta/only-a hostb/web-1"},
 		"of two that run the one that is known": {domains("web-1"), domains("web-1"), nil, keys("hostb/web-1"), "hosta/db hosta/only-a hostb/web-1"},
 		"a source that is down is remembered":   {domains(), nil, keys("hostb/web-9", "hostb/gone", "hosta/web-8"), nil, "hosta/only-a hostb/db hostb/web-9"},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"vmsync/internal/domainxml"
 	"vmsync/internal/libvirt"
 	"vmsync/replicator"
 )
@@ -18,13 +19,14 @@ func (e *End) List(ctx context.Context) ([]replicator.SourceDomain, error) {
 	if err := e.connect(ctx, op); err != nil {
 		return nil, err
 	}
-	found, err := e.conn.Domains(ctx)
+	found, err := e.conn.Domains(ctx, domainxml.MarkNamespace)
 	if err != nil {
 		return nil, e.fail("", op, "", err)
 	}
 	all := make([]replicator.SourceDomain, 0, len(found))
 	for _, d := range found {
-		all = append(all, replicator.SourceDomain{Name: d.Name, UUID: d.UUID, Running: d.Active})
+		all = append(all, replicator.SourceDomain{Name: d.Name, UUID: d.UUID, Running: d.Active,
+			Replica: domainxml.IsReplica(d.Metadata)})
 	}
 	slices.SortFunc(all, func(a, b replicator.SourceDomain) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
