@@ -185,6 +185,13 @@ func (w *world) ranOf(domain string) (all []ran) {
 	return all
 }
 
+// overlapped tells whether a domain was synced twice at once.
+func (w *world) overlapped() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.twice
+}
+
 // service is a service in a world.
 type running struct {
 	*Service

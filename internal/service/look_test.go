@@ -137,7 +137,7 @@ func TestWhatIsNotCertainIsSynced(t *testing.T) {
 				if c.want <= 2 && got != c.want || c.want > 2 && got < c.want/2 {
 					t.Errorf("%d syncs, then %d, want %d", before, got, c.want)
 				}
-				if w.twice {
+				if w.overlapped() {
 					t.Error("two at once")
 				}
 			})

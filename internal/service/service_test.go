@@ -380,7 +380,7 @@ func TestConfigurationIsReadAgainUnderRunningSyncs(t *testing.T) {
 		if m := s.status("vm1"); m.Last == nil || m.Last.Outcome != history.Succeeded || len(w.ranOf("vm1")) != 1 || len(w.ranOf("vm2")) != 1 {
 			t.Errorf("%+v", m)
 		}
-		if w.twice {
+		if w.overlapped() {
 			t.Error("a machine was synced twice at once")
 		}
 	})
