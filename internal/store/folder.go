@@ -11,6 +11,8 @@ import (
 	"sort"
 
 	"golang.org/x/sys/unix"
+
+	"vmsync/internal/passable"
 )
 
 const (
@@ -47,8 +49,12 @@ func Lock(storeDir, domain string) (*Folder, error) {
 		return nil, err
 	}
 	folder := &Folder{dir: dir, lock: f}
-	for _, d := range folders() {
-		if err := makeDir(filepath.Join(dir, d)); err != nil {
+	for _, d := range append(folders(), ".") {
+		err := makeDir(filepath.Join(dir, d))
+		if err == nil {
+			err = passable.Ensure(filepath.Join(dir, d)) // or the replica could not be started
+		}
+		if err != nil {
 			folder.Unlock()
 			return nil, err
 		}
@@ -97,10 +103,7 @@ func hold(f *os.File) error {
 // makeDir makes a folder that qemu's user can pass through but not list, and
 // makes its name durable.
 func makeDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if made, err := passable.MkdirAll(dir); err != nil || !made {
 		return err
 	}
 	return syncDir(filepath.Dir(dir))

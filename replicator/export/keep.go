@@ -12,6 +12,7 @@ import (
 
 	"vmsync/internal/event"
 	"vmsync/internal/newfile"
+	"vmsync/internal/passable"
 	"vmsync/internal/qemu"
 	"vmsync/internal/store"
 	"vmsync/replicator"
@@ -137,7 +138,7 @@ func (e *export) patiently(ctx context.Context, i int) error {
 func (e *export) copy(ctx context.Context, i int) error {
 	c, d := &e.copies[i], e.disks[i]
 	if c.temp == "" {
-		if err := os.MkdirAll(filepath.Dir(c.path), 0o711); err != nil {
+		if _, err := passable.MkdirAll(filepath.Dir(c.path)); err != nil {
 			return err
 		}
 		f, err := os.CreateTemp(filepath.Dir(c.path), ".vmsync-export-"+filepath.Base(c.path)+"-*")

@@ -11,6 +11,7 @@ import (
 
 	"vmsync/internal/event"
 	"vmsync/internal/newfile"
+	"vmsync/internal/passable"
 	"vmsync/internal/qemu"
 	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
@@ -23,7 +24,7 @@ func (r *restore) write(ctx context.Context) error {
 	if r.dest.kind == folder {
 		_, err := os.Stat(r.dest.path)
 		r.madeFolder = errors.Is(err, fs.ErrNotExist)
-		if err := os.MkdirAll(r.dest.path, 0o711); err != nil {
+		if _, err := passable.MkdirAll(r.dest.path); err != nil {
 			return r.fail(replicator.KindOther, "", "", err)
 		}
 	}

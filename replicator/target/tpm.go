@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"vmsync/internal/passable"
 	"vmsync/internal/store"
 	"vmsync/replicator"
 )
@@ -41,7 +42,7 @@ func PlaceTPM(id string, archive []byte) error {
 	}
 	for _, f := range files {
 		path := filepath.Join(home, f.Name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+		if _, err := passable.MkdirAll(filepath.Dir(path)); err != nil {
 			return err
 		}
 		if err := os.WriteFile(path, f.Data, 0o600); err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // TestPatternsLeaveReplicasOut has the host that keeps replicas be a source as well: its own
-// machines are replicated, and the replicas that it keeps are not.
+// machines are replicated, and the replicas that it keeps are not; these can be started.
 func TestPatternsLeaveReplicasOut(t *testing.T) {
 	m := makeMachine(t, lab.MachineSpec{Name: "both-a", Disks: []lab.DiskSpec{qcow2("vda", 64*mib)}})
 	here, err := hostb.CreateMachine(t.Context(), lab.MachineSpec{Name: "both-b", Disks: []lab.DiskSpec{qcow2("vda", 64*mib)}})
@@ -37,5 +37,10 @@ func TestPatternsLeaveReplicasOut(t *testing.T) {
 	}
 	if all["both-a"].Source != "hosta" || all["both-b"].Source != "here" {
 		t.Errorf("%+v", all)
+	}
+	// What the service has made can be started.
+	on(t, hostb, "systemctl", "stop", "vmsync")
+	if err := hostb.Machine("both-a").StartPaused(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
