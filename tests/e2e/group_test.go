@@ -433,7 +433,7 @@ func groupControllerKilled(t *testing.T, members []member) {
 		thawed(t, m.Machine)
 	}
 	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("the last guest was thawed after %v", took)
+		t.Errorf("the last guest was thawed after %v\n%s", took, on(t, hosta, "journalctl", "-n", "80", "-o", "short-precise", "--no-pager"))
 	}
 	withoutFault(t, hosta)
 	on(t, hosta, "touch", heldFrozen)

@@ -345,7 +345,8 @@ func TestHooksThatFailOrHang(t *testing.T) {
 	for i, h := range []*lab.Host{hostb, hosta} {
 		place, other := []string{"target", "source"}[i], []*lab.Host{hosta, hostb}[i]
 		t.Run("agent killed on the "+place, func(t *testing.T) {
-			hooked(t, m, 6+i, "    before: [{on: "+place+", command: ["+hangHook+"], timeout: 1h}]\n    after: [{on: "+[]string{"source", "target"}[i]+", command: ["+noteHook+", after]}]\n")
+			// The service tries again when the source answers again: that hangs as well, and ends.
+			hooked(t, m, 6+i, "    before: [{on: "+place+", command: ["+hangHook+"], timeout: 20s}]\n    after: [{on: "+[]string{"source", "target"}[i]+", command: ["+noteHook+", after]}]\n")
 			r := start(t, hostb, "sync", m.Name(), "--json")
 			eventually(t, "the hook hangs", func() bool { return hanging(t, h) })
 			killAll(t, h, "vmsync agent")
