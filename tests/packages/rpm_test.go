@@ -72,7 +72,9 @@ func TestBothPackagesHaveTheSameFiles(t *testing.T) {
 		t.Errorf("only the Debian package has %q, want %q", got, want)
 	}
 	// It names folders only where they are its own: not /usr/bin, say, which is another package's.
-	folders := []string{"/etc/vmsync", "/etc/vmsync/sync", "/usr/lib/systemd/system-preset", "/usr/share/doc/vmsync", "/usr/share/doc/vmsync/examples"}
+	folders := []string{"/etc/vmsync", "/etc/vmsync/sync", "/usr/lib/systemd/system-preset", "/usr/share/doc/vmsync",
+		"/usr/share/doc/vmsync/contrib", "/usr/share/doc/vmsync/contrib/grafana", "/usr/share/doc/vmsync/contrib/prometheus", "/usr/share/doc/vmsync/examples",
+		"/usr/share/doc/vmsync/source-account"}
 	if got := only(ofRPM, ofDeb); !slices.Equal(got, folders) {
 		t.Errorf("only the RPM package has %q, want %q", got, folders)
 	}
