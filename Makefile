@@ -34,7 +34,7 @@ BENCH_PACKAGES := libguestfs-tools
 LDFLAGS := -X main.version=$(VERSION)
 PROGRAMS := $(BIN)/vmsync $(BIN)/vmsync-nbd
 
-.PHONY: build docs install uninstall package demo picture test lint bench soak faults faultpoints fuzz clean setup setup-build setup-lab go-version
+.PHONY: build docs install uninstall package demo picture test lint bench soak fleet faults faultpoints fuzz clean setup setup-build setup-lab go-version
 
 build: setup-build
 	@mkdir -p $(BIN)
@@ -143,6 +143,12 @@ N    ?= 100
 SEED ?= 1
 faults: faultpoints setup-lab
 	$(GO) run ./tests/faults -n $(N) -seed $(SEED)
+
+# Six machines, two sources and a target, from the packages, for MINUTES, while hosts and
+# links fail.
+MINUTES ?= 15
+fleet: package setup-lab
+	$(GO) run ./tests/fleet -minutes $(MINUTES)
 
 # N syncs and prunes below a mounted tree that is read all the time.
 soak: build faultpoints setup-lab
