@@ -91,7 +91,7 @@ func (f *serveFlags) run(ctx context.Context) (err error) {
 	hosts := service.NewHosts(agentLog)
 	defer func() { err = errors.Join(err, hosts.Close()) }()
 	var s *service.Service
-	figures := metrics.New(func(ctx context.Context) (*api.Status, bool, error) { return s.Standing(ctx) })
+	figures := metrics.New(func(ctx context.Context) (*api.Status, error) { return s.Status(ctx) })
 	exporter := metrics.NewServer(figures, log)
 	s = service.New(service.Options{Config: c, History: past, Ends: hosts, Path: f.config, Version: version, Log: log, Grace: f.grace,
 		Load:  func() (*config.Config, error) { return config.Load(f.config) },

@@ -18,6 +18,16 @@ type Status struct {
 	Stopping bool      `json:"stopping,omitempty"`
 	Sources  []Source  `json:"sources"`
 	Machines []Machine `json:"machines"` // sorted by name, then source
+	// Stores are those of the machines, by path, where they are on the service's host.
+	Stores []Store `json:"stores,omitempty"`
+}
+
+// Store is where replicas are kept: how much room its filesystem has, and how much of it is
+// free for the service, both in bytes.
+type Store struct {
+	Path  string `json:"path"`
+	Size  uint64 `json:"size_bytes"`
+	Avail uint64 `json:"avail_bytes"`
 }
 
 // Source is a host that machines come from.

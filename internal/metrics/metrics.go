@@ -16,21 +16,19 @@ import (
 	"vmsync/internal/history"
 )
 
-// Standing tells how everything stands now; local says that stores are on this host. It
-// may take a while, and ends when ctx does.
-type Standing func(ctx context.Context) (st *api.Status, local bool, err error)
+// Standing tells how everything stands now. It may take a while, and ends when ctx does.
+type Standing func(ctx context.Context) (*api.Status, error)
 
 // Metrics are the figures of one service. Its methods may be called from any goroutine.
 type Metrics struct {
 	standing Standing
 	runs     *runs
-	stores   stores
 	lasting  *prometheus.Registry // what is kept from scrape to scrape
 }
 
 // New makes the figures of a service that tells how it stands.
 func New(s Standing) *Metrics {
-	m := &Metrics{standing: s, runs: newRuns(), stores: stores{look: lookAt}, lasting: prometheus.NewRegistry()}
+	m := &Metrics{standing: s, runs: newRuns(), lasting: prometheus.NewRegistry()}
 	m.lasting.MustRegister(m.runs.collectors()...)
 	m.lasting.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -81,7 +79,7 @@ func (m *Metrics) look(ctx context.Context) (_ standing, gone []key, err error) 
 	ctx, cancel := context.WithTimeoutCause(ctx, standPatience, errNoAnswer)
 	defer cancel()
 	known := m.runs.known() // before: one that comes meanwhile is not gone
-	st, local, err := m.standing(ctx)
+	st, err := m.standing(ctx)
 	if err != nil {
 		return standing{}, nil, err
 	}
@@ -93,9 +91,6 @@ func (m *Metrics) look(ctx context.Context) (_ standing, gone []key, err error) 
 	}
 	for k := range known {
 		gone = append(gone, k)
-	}
-	if local {
-		now.stored = m.stores.of(ctx, st)
 	}
 	return now, gone, nil
 }

@@ -29,18 +29,17 @@ import (
 // world is a service that tells what a test says.
 type world struct {
 	status api.Status
-	local  bool
 	err    error
 	hangs  bool
 }
 
-func (w *world) standing(ctx context.Context) (*api.Status, bool, error) {
+func (w *world) standing(ctx context.Context) (*api.Status, error) {
 	if w.hangs {
 		<-ctx.Done()
-		return nil, false, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	st := w.status
-	return &st, w.local, w.err
+	return &st, w.err
 }
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -65,6 +64,12 @@ func ran(name string, o history.Outcome) *history.Run {
 func well() *world {
 	return &world{status: api.Status{Version: "1.0", Machines: []api.Machine{machine("vm1")},
 		Sources: []api.Source{{Name: "hosta", Listed: noon}, {Name: "hostb", Error: "no route to host"}, {Name: "hostc"}}}}
+}
+
+// hold has the store hold so many states of vm1, of so many bytes.
+func (w *world) hold(states int, bytes int64) {
+	w.status.Machines[0].States, w.status.Machines[0].Size = &states, &bytes
+	w.status.Stores = []api.Store{{Path: "/store", Size: 100, Avail: 10}}
 }
 
 // scrape asks for the figures, as Prometheus does.
@@ -158,7 +163,11 @@ func TestFiguresSayWhatTheStatusSays(t *testing.T) {
 		"vmsync_last_sync_timestamp_seconds" + vm1: stamp + 2.5, "vmsync_last_sync_duration_seconds" + vm1: 2.5,
 		"vmsync_last_success_timestamp_seconds" + vm1: stamp, "vmsync_consecutive_failures" + vm1: 0,
 		"vmsync_running" + vm1: 0, "vmsync_waiting_seconds" + vm1: 0, "vmsync_states" + vm1: none, "vmsync_store_bytes" + vm1: none,
+		"vmsync_store_filesystem_size_bytes{store=/store}": none,
 	})
+	w.hold(3, 4096)
+	says(t, figures(t, m), map[string]float64{"vmsync_states" + vm1: 3, "vmsync_store_bytes" + vm1: 4096,
+		"vmsync_store_filesystem_size_bytes{store=/store}": 100, "vmsync_store_filesystem_avail_bytes{store=/store}": 10})
 
 	never := &w.status.Machines[0]
 	*never = api.Machine{Name: "vm1", Source: "hosta", Health: schedule.Broken, RPO: 30, Failures: 3, Waiting: 4.25, Running: &api.Running{ID: "x"}}
@@ -338,9 +347,8 @@ func TestFiguresAreWellFormed(t *testing.T) {
 	w := well()
 	m := New(w.standing)
 	m.Ended(ran("vm1", history.Succeeded))
-	st, _, _ := w.standing(t.Context())
-	stored := &stored{replicas: map[replica]holding{{"/store", "vm1"}: {3, 4096}}, filesystems: map[string]filesystem{"/store": {100, 10}}}
-	checks.MustRegister(standing{status: st, now: noon, stored: stored})
+	w.hold(3, 4096)
+	checks.MustRegister(standing{status: &w.status, now: noon})
 	checks.MustRegister(m.runs.collectors()...)
 	if _, err := checks.Gather(); err != nil {
 		t.Error(err)
@@ -356,11 +364,8 @@ func TestFiguresAreWellFormed(t *testing.T) {
 func everything(t *testing.T) *Metrics {
 	t.Helper()
 	w := well()
-	w.local = true
+	w.hold(3, 4096)
 	m := New(w.standing)
-	m.stores.look = func([]replica) *stored {
-		return &stored{replicas: map[replica]holding{{"/store", "vm1"}: {3, 4096}}, filesystems: map[string]filesystem{"/store": {100, 10}}}
-	}
 	failed := ran("vm1", history.Failed)
 	failed.Error = &history.RunError{Kind: "no-space"}
 	m.Ended(failed)

@@ -75,7 +75,6 @@ func (s *Server) Close() {
 	defer s.mu.Unlock()
 	s.current.close()
 	s.current, s.address = nil, ""
-	s.metrics.stores.wait()
 }
 
 func samePort(a, b string) bool {

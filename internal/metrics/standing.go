@@ -27,7 +27,7 @@ var (
 	runningDesc = desc("vmsync_running", "1 while a sync is under way, 0 otherwise.", machineLabels...)
 	waitingDesc = desc("vmsync_waiting_seconds", "How long a sync that is due has been waiting for its turn; 0 if none is.", machineLabels...)
 	statesDesc  = desc("vmsync_states", "States that the store holds. Only where it is on the service's host.", machineLabels...)
-	bytesDesc   = desc("vmsync_store_bytes", "Bytes that the replica's folder in the store takes on disk. Only where it is on the service's host.", machineLabels...)
+	bytesDesc   = desc("vmsync_store_bytes", "Bytes that the images of the replica's states take on disk. Only where it is on the service's host.", machineLabels...)
 )
 
 // Figures of sources, stores, and the service.
@@ -47,7 +47,6 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 type standing struct {
 	status *api.Status
 	now    time.Time // of the moment
-	stored *stored   // what is known of stores; nil: nothing
 }
 
 // Describe implements [prometheus.Collector].
@@ -78,12 +77,9 @@ func (s standing) Collect(out chan<- prometheus.Metric) {
 	for i := range s.status.Machines {
 		s.machine(&s.status.Machines[i], gauge, moment)
 	}
-	if s.stored == nil {
-		return
-	}
-	for path, fs := range s.stored.filesystems {
-		gauge(sizeDesc, float64(fs.size), path)
-		gauge(availDesc, float64(fs.avail), path)
+	for _, st := range s.status.Stores {
+		gauge(sizeDesc, float64(st.Size), st.Path)
+		gauge(availDesc, float64(st.Avail), st.Path)
 	}
 }
 
@@ -105,12 +101,11 @@ func (s standing) machine(m *api.Machine, gauge func(*prometheus.Desc, float64, 
 	gauge(failsDesc, float64(m.Failures), who...)
 	gauge(runningDesc, number(m.Running != nil), who...)
 	gauge(waitingDesc, m.Waiting, who...)
-	if s.stored == nil {
-		return
+	if m.States != nil {
+		gauge(statesDesc, float64(*m.States), who...)
 	}
-	if held, known := s.stored.replicas[replica{m.Store, m.TargetDomain}]; known {
-		gauge(statesDesc, float64(held.states), who...)
-		gauge(bytesDesc, float64(held.bytes), who...)
+	if m.Size != nil {
+		gauge(bytesDesc, float64(*m.Size), who...)
 	}
 }
 

@@ -23,6 +23,7 @@ func (s *Service) Run(ctx context.Context) error {
 		stopWatching()
 		close(s.over)
 		s.tasks.Wait()
+		s.shelf.wait()
 		s.sayLastWords()
 	}()
 	s.watching = watching

@@ -37,10 +37,7 @@ func TestMetricsSayWhatTheServiceDoes(t *testing.T) {
 		w.has("hosta", "vm1", "vm2")
 		w.took = 10 * time.Second
 		w.fails["vm2"] = &replicator.Error{Kind: replicator.KindNoSpace, Domain: "vm2", Err: errors.New("the disk is full")}
-		m := metrics.New(func(ctx context.Context) (*api.Status, bool, error) {
-			st, _, err := s.Standing(ctx)
-			return st, false, err // the stores of this test's configuration are not there
-		})
+		m := metrics.New(func(ctx context.Context) (*api.Status, error) { return s.Status(ctx) })
 		w.ended = m.Ended
 		s = serve(t, w, head+"concurrency: {total: 1}\nretry: {first: 1h, max: 1h}\nmachines: [{name: 'vm*', every: 1h}]\n")
 		time.Sleep(15 * time.Second) // one has been synced, the other waited for its turn and is being synced

@@ -13,21 +13,10 @@ import (
 	"vmsync/replicator"
 )
 
-// Status tells how everything stands, and what stores say of it.
+// Status tells how everything stands, and what stores say of it that are on this host.
 func (s *Service) Status(ctx context.Context) (*api.Status, error) {
-	st, local, err := s.Standing(ctx)
-	if local {
-		for i := range st.Machines {
-			s.shelf.add(&st.Machines[i], time.Now())
-		}
-	}
-	return st, err
-}
-
-// Standing tells how everything stands at one moment, as far as that is known without a
-// look at stores; local says whether these are on this host.
-func (s *Service) Standing(ctx context.Context) (_ *api.Status, local bool, err error) {
 	st := &api.Status{Version: s.opts.Version, Since: s.since, Config: s.opts.Path, Sources: []api.Source{}, Machines: []api.Machine{}}
+	local := false
 	if err := s.do(ctx, func() {
 		now := time.Now()
 		st.Stopping, local = s.stopping, s.cfg.Target.At.Local
@@ -38,28 +27,32 @@ func (s *Service) Standing(ctx context.Context) (_ *api.Status, local bool, err 
 			st.Machines = append(st.Machines, s.machineStatus(m, now))
 		}
 	}); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	slices.SortFunc(st.Machines, func(a, b api.Machine) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Source, b.Source))
 	})
-	return st, local, nil
+	if local {
+		st.Stores = s.shelf.fill(ctx, st.Machines, time.Now())
+		s.shelf.keep(st.Machines)
+	}
+	return st, nil
 }
 
 // Machine tells how one machine stands.
 func (s *Service) Machine(ctx context.Context, source, domain string) (*api.Machine, error) {
-	var one api.Machine
+	one := make([]api.Machine, 1)
 	local := false
 	if err := s.change(ctx, source, domain, func(m *machine) error {
-		one, local = s.machineStatus(m, time.Now()), s.cfg.Target.At.Local
+		one[0], local = s.machineStatus(m, time.Now()), s.cfg.Target.At.Local
 		return nil
 	}); err != nil {
 		return nil, err
 	}
 	if local {
-		s.shelf.add(&one, time.Now())
+		s.shelf.fill(ctx, one, time.Now())
 	}
-	return &one, nil
+	return &one[0], nil
 }
 
 func (src *source) status() api.Source {

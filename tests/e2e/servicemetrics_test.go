@@ -99,6 +99,7 @@ func TestServiceTellsPrometheusHowThingsStand(t *testing.T) {
 		name("syncs_total", `outcome="failed",`):                                0,
 		name("sync_bytes_total", `kind="sent",`):                                before[name("sync_bytes_total", `kind="sent",`)] + float64(s.SentBytes),
 		name("sync_bytes_total", `kind="changed",`):                             before[name("sync_bytes_total", `kind="changed",`)] + float64(s.ChangedBytes),
+		name("states", ""):                                                      2,
 		`vmsync_source_up{source="hosta"}`:                                      1,
 		`vmsync_sync_duration_seconds_count{kind="incremental",source="hosta"}`: 1,
 	} {
