@@ -13,6 +13,7 @@ type ReceiveRequest struct {
 	Store        string // absolute path on the target
 	TargetDomain string // empty: the name in the stream
 	Keep         string // retention policy from now on; empty leaves the replica's as it is
+	Run          string // id that logs and reports name it by; empty for none
 }
 
 // Feed brings the stream, from its first byte to its end, to a unix socket on the
@@ -67,7 +68,7 @@ type receiving struct {
 
 // look opens the replica and decides whether the stream fits.
 func (r *receiving) look(ctx context.Context) error {
-	view, err := r.dst.Open(ctx, OpenRequest{Store: r.req.Store, TargetDomain: r.req.TargetDomain})
+	view, err := r.dst.Open(ctx, OpenRequest{Store: r.req.Store, TargetDomain: r.req.TargetDomain, Run: r.req.Run})
 	if err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func (r *receiving) commit(ctx context.Context) error {
 		return err
 	}
 	plan := r.in.plan()
-	r.sum = &event.Summary{Domain: r.in.Domain, State: committed.State, Checkpoint: r.in.Checkpoint, Kind: plan.Kind(),
+	r.sum = &event.Summary{Run: r.req.Run, Domain: r.in.Domain, State: committed.State, Checkpoint: r.in.Checkpoint, Kind: plan.Kind(),
 		Consistency: string(s.Consistency), Traffic: traffic(r.received.Traffic), Transfer: r.moved, Frozen: s.Frozen()}
 	sumUp(r.sum, plan, r.received)
 	return nil

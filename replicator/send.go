@@ -19,6 +19,7 @@ type SendRequest struct {
 	Compress   string // see spec.Serve
 	Rate       int64  // bytes of stream per second; 0 is no limit
 	Options    Options
+	Run        string // id that logs and reports name it by; empty for none
 }
 
 // Deliver takes a stream from a unix socket on the source to where it is kept, and
@@ -69,7 +70,7 @@ type sending struct {
 
 // look inspects the source and makes the plan.
 func (s *sending) look(ctx context.Context) (err error) {
-	if s.source, err = s.src.Inspect(ctx, InspectRequest{Domain: s.req.Domain}); err != nil {
+	if s.source, err = s.src.Inspect(ctx, InspectRequest{Domain: s.req.Domain, Run: s.req.Run}); err != nil {
 		return err
 	}
 	tellCleaned(s.out, "source", s.source.Cleaned)
@@ -148,7 +149,7 @@ func (s *sending) transfer(ctx context.Context) error {
 }
 
 func (s *sending) summary() *event.Summary {
-	sum := &event.Summary{Domain: s.source.Name, Checkpoint: s.plan.Checkpoint, Kind: s.plan.Kind(),
+	sum := &event.Summary{Run: s.req.Run, Domain: s.source.Name, Checkpoint: s.plan.Checkpoint, Kind: s.plan.Kind(),
 		Consistency: string(s.begun.Consistency), Traffic: traffic(s.sent.Traffic), Transfer: s.moved, Frozen: s.begun.Frozen, Duration: time.Since(s.start)}
 	sumUp(sum, s.plan, s.sent)
 	return sum

@@ -61,3 +61,17 @@ func errorEvent(err error, domain string) event.Error {
 	}
 	return out
 }
+
+// runError is what to tell of the error of a run.
+func runError(err error, domain, run string) event.Error {
+	e := errorEvent(err, domain)
+	e.Run = run
+	return e
+}
+
+// tellRun says under which id a run is known, to programs and to those who want all.
+func (f *outputFlags) tellRun(out event.Sink, r event.Run) {
+	if f.json || f.verbose {
+		out.Emit(r)
+	}
+}

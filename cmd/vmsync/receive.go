@@ -12,6 +12,7 @@ import (
 
 	"vmsync/internal/event"
 	"vmsync/internal/hosturi"
+	"vmsync/internal/runid"
 	"vmsync/internal/ssh"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
@@ -72,12 +73,13 @@ func (f *receiveFlags) run(ctx context.Context) error {
 		return err
 	}
 	out, log := f.output.open(os.Stdout)
+	f.req.Run = runid.New()
 	summary, err := f.receive(ctx, at, from, out, log)
 	if summary != nil {
 		out.Emit(*summary)
 	}
 	if err != nil {
-		out.Emit(errorEvent(err, f.req.TargetDomain))
+		out.Emit(runError(err, f.req.TargetDomain, f.req.Run))
 		err = shownError{err}
 	}
 	return errors.Join(err, out.Close())
@@ -93,6 +95,7 @@ func (f *receiveFlags) receive(ctx context.Context, at hosturi.Endpoint, from *r
 	if err != nil {
 		return nil, err
 	}
+	f.output.tellRun(out, event.Run{ID: f.req.Run, Domain: in.Domain, Source: in.State.Source.Host})
 	var target *remote.Solo
 	if err := replicator.Phase(out, event.PhaseConnect, func() (err error) {
 		target, err = remote.ConnectSolo(ctx, at, remote.RoleTarget, remote.Access{SSH: f.ssh}, log)

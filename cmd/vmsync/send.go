@@ -11,6 +11,7 @@ import (
 
 	"vmsync/internal/event"
 	"vmsync/internal/hosturi"
+	"vmsync/internal/runid"
 	"vmsync/replicator"
 	"vmsync/replicator/remote"
 )
@@ -78,13 +79,15 @@ func (f *sendFlags) run(ctx context.Context) error {
 	}
 	survivePipes()
 	out, log := f.output.open(os.Stderr)
+	f.req.Run = runid.New()
+	f.output.tellRun(out, event.Run{ID: f.req.Run, Domain: f.req.Domain, Source: f.req.SourceHost})
 	summary, err := f.send(ctx, at, to, out, log)
 	if summary != nil {
 		out.Emit(*summary)
 		out.Emit(event.Notice{Message: fmt.Sprintf("once it is received, the next one: vmsync send %s --since %s", f.req.Domain, summary.Checkpoint)})
 	}
 	if err != nil {
-		out.Emit(errorEvent(err, f.req.Domain))
+		out.Emit(runError(err, f.req.Domain, f.req.Run))
 		err = shownError{err}
 	}
 	return errors.Join(err, out.Close())

@@ -147,9 +147,7 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 		return f.tellEstimate(ctx, sourceAt, targetAt, out, log)
 	}
 	f.req.Run = runid.New()
-	if f.output.json || f.output.verbose {
-		out.Emit(event.Run{ID: f.req.Run, Domain: f.req.Domain, Source: sourceAt.Name})
-	}
+	f.output.tellRun(out, event.Run{ID: f.req.Run, Domain: f.req.Domain, Source: sourceAt.Name})
 	synced, err := f.replicate(ctx, sourceAt, targetAt, out, log)
 	if synced.Summary != nil {
 		out.Emit(*synced.Summary)
@@ -158,9 +156,7 @@ func (f *syncFlags) run(ctx context.Context) (err error) {
 		out.Emit(*synced.Skipped)
 	}
 	if err != nil {
-		e := errorEvent(err, f.req.Domain)
-		e.Run = f.req.Run
-		out.Emit(e)
+		out.Emit(runError(err, f.req.Domain, f.req.Run))
 		err = shownError{err}
 	}
 	return errors.Join(err, out.Close())

@@ -173,9 +173,20 @@ func TestSendAndReceiveFromAThirdMachine(t *testing.T) {
 	if o.code != 0 || o.find("summary").Kind != "full" {
 		t.Fatalf("%d, %s, %+v", o.code, o.stderr, o.events)
 	}
-	s := succeeded(t, startScript(t, op_, "vmsync receive --json --target-uri "+uriB+" <"+file).wait())
+	r := startScript(t, op_, "vmsync receive --json --target-uri "+uriB+" <"+file).wait()
+	s := succeeded(t, r)
 	if s.Checkpoint != o.find("summary").Checkpoint {
 		t.Errorf("%+v", s)
+	}
+	for _, end := range []struct {
+		ran  outcome
+		host *lab.Host
+		did  string
+	}{{o, hosta, "backup begun"}, {r, hostb, "state stored"}} {
+		run := end.ran.find("run")
+		if len(run.Run) != 12 || run.Domain != m.Name() || end.ran.find("summary").Run != run.Run || !strings.Contains(on(t, end.host, "journalctl", "--no-pager", "RUN="+run.Run), end.did) {
+			t.Errorf("the run on %s: %+v", end.host.Name(), run)
+		}
 	}
 	sameAsSource(t, m, "vda")
 	noLitter(t, m)
