@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"vmsync/internal/schedule"
-	"vmsync/internal/store"
 	"vmsync/tests/lab"
 )
 
@@ -153,22 +151,18 @@ func (f *fleet) leftovers(ctx context.Context) ([]string, error) {
 
 // debris are files beside a replica's images that its manifest does not name.
 func (f *fleet) debris(m *machine) ([]string, error) {
-	dir := filepath.Join(storeDir, m.name)
-	b, err := f.target.ReadFile(dir + "/manifest.json")
+	held, err := manifest(f.target, m.name)
 	if err != nil {
 		return nil, err
 	}
-	mf := &store.Manifest{}
-	if err := json.Unmarshal(b, mf); err != nil {
-		return nil, err
-	}
+	dir := filepath.Join(storeDir, m.name)
 	files, err := filepath.Glob(f.target.Path(dir + "/disks/*"))
 	if err != nil {
 		return nil, err
 	}
 	var left []string
 	for _, file := range files {
-		if !strings.Contains(string(b), filepath.Base(file)) {
+		if !held.Files()["disks/"+filepath.Base(file)] {
 			left = append(left, file)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"vmsync/internal/config"
+	"vmsync/internal/notify"
 	"vmsync/internal/schedule"
 )
 
@@ -114,7 +116,7 @@ func faults(m *machine, samples []sample) []error {
 const writePause = 90 * time.Second
 
 // judge tells how each machine fared, and what was wrong.
-func (f *fleet) judge(samples []sample) error {
+func (f *fleet) judge(samples []sample, told []notify.News) error {
 	var wrong []error
 	fmt.Fprintf(f.out, "\n%-10s %8s %8s %8s %8s  %s\n", "machine", "promise", "median", "worst", "broken", "older than promised (said after)")
 	for _, m := range f.machines {
@@ -140,6 +142,12 @@ func (f *fleet) judge(samples []sample) error {
 		fmt.Fprintf(f.out, "%-10s %7.0fs %7.1fs %7.1fs %7.0fs %s\n", m.name, own[0].rpo.Seconds(), ages[len(ages)/2].Seconds(),
 			ages[len(ages)-1].Seconds(), broken.Seconds(), text)
 		wrong = append(wrong, faults(m, own)...)
+		wrong = append(wrong, untold(m, own, told)...)
 	}
+	count := map[config.Event]int{}
+	for _, n := range told {
+		count[n.Event]++
+	}
+	fmt.Fprintf(f.out, "told: %v\n", count)
 	return errors.Join(wrong...)
 }

@@ -25,11 +25,14 @@ const mib = int64(1) << 20
 var policies = []machine{
 	{name: "web", source: "hosta", policy: "every: 10s, max_age: 40s, keep: 3", period: 10 * time.Second},
 	{name: "database", source: "hosta", policy: "rpo: 20s, quiesce: required, keep: '0'", period: 20 * time.Second},
-	{name: "mail", source: "hosta", policy: "every: 30s, max_age: 75s, keep: 'last=4,hourly=2', compress: 'zstd:3'", period: 30 * time.Second},
-	{name: "files", source: "hostc", policy: "cron: '* * * * *', max_age: 150s, keep: 2", period: time.Minute},
+	{name: "mail", source: "hosta", policy: office + ", compress: 'zstd:3'", period: 30 * time.Second},
+	{name: "files", source: "hostc", policy: office, period: 30 * time.Second},
 	{name: "build", source: "hostc", policy: "every: 15s, max_age: 90s, min_changed: 1M, min_changed_max_age: 45s, rate: 20M", period: 15 * time.Second},
-	{name: "backup", source: "hostc", policy: "every: 20s, max_age: 60s, transport: ssh, quiesce: 'no', keep: 5", period: 20 * time.Second},
+	{name: "backup", source: "hostc", policy: "cron: '* * * * *', max_age: 150s, transport: ssh, quiesce: 'no', keep: 2", period: time.Minute},
 }
+
+// office is how machines of two sources are replicated that belong together.
+const office = "group: " + groupName + ", every: 30s, max_age: 90s, keep: 'last=4,hourly=2'"
 
 // makeMachines makes them, with guests. They start with their hosts.
 func (f *fleet) makeMachines(ctx context.Context) error {
@@ -59,7 +62,8 @@ sources:
   hostc: qemu+ssh://root@hostc/system
 retry: {first: 2s, max: 15s}
 concurrency: {total: 3, per_source: 2}
-defaults: {store: ` + storeDir + `}
+notifications: {told: {command: [/usr/bin/tee, -a, ` + toldFile + `]}}
+defaults: {store: ` + storeDir + `, notify: [told]}
 machines:
 `)
 	for _, m := range policies {

@@ -5,7 +5,8 @@
 // `make fleet` runs it.
 //
 // It fails where a replica got older than promised and the service did not say so within
-// one period, where the service said that a replica is fresher than it is, where a head is
+// one period, or told nobody of it or of its end, where two machines of different sources
+// that belong together have no states of one instant, where the service said that a replica is fresher than it is, where a head is
 // not byte for byte what the machine held at its checkpoint, and where anything is left
 // behind.
 package main
@@ -96,7 +97,11 @@ func (f *fleet) play(ctx context.Context, length time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
+	rest := time.Now()
 	if err := f.settle(ctx); err != nil {
+		return err
+	}
+	if err := f.wholeSet(ctx, rest); err != nil {
 		return err
 	}
 	if err := f.compareAll(ctx); err != nil {
@@ -105,7 +110,11 @@ func (f *fleet) play(ctx context.Context, length time.Duration) (err error) {
 	if err := f.nothingLeft(ctx); err != nil {
 		return err
 	}
-	return f.judge(samples)
+	told, err := f.told() // the last of it was told when the service ended
+	if err != nil {
+		return err
+	}
+	return f.judge(samples, told)
 }
 
 // say tells what happens, and when.

@@ -67,15 +67,20 @@ func (f *fleet) status(ctx context.Context) (map[string]api.Machine, error) {
 
 // head is a replica's newest state as its manifest has it; nil without one.
 func head(h *lab.Host, name string) (*store.State, error) {
+	m, err := manifest(h, name)
+	if err != nil {
+		return nil, err
+	}
+	return m.Head(), nil
+}
+
+func manifest(h *lab.Host, name string) (*store.Manifest, error) {
 	b, err := h.ReadFile(storeDir + "/" + name + "/manifest.json")
 	if err != nil {
 		return nil, err
 	}
 	m := &store.Manifest{}
-	if err := json.Unmarshal(b, m); err != nil {
-		return nil, err
-	}
-	return m.Head(), nil
+	return m, json.Unmarshal(b, m)
 }
 
 // allReplicated waits until each machine has a replica.
