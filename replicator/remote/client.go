@@ -22,6 +22,8 @@ type Process struct {
 	Wait func() error
 	// Kill ends an agent that does not end by itself.
 	Kill func()
+	// Warnings are about the way to it, for people.
+	Warnings []string
 }
 
 // closeLimit bounds how long an agent may take to undo a run.

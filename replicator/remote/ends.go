@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"vmsync/replicator"
 )
@@ -54,9 +55,14 @@ func (s Source) Peek(ctx context.Context, marks []replicator.Mark) ([]replicator
 	return *peeks, nil
 }
 
-// Inspect implements replicator.SourceEnd.
+// Inspect implements replicator.SourceEnd. The view's warnings are also about the way there.
 func (s Source) Inspect(ctx context.Context, r replicator.InspectRequest) (*replicator.SourceView, error) {
-	return call[replicator.SourceView](ctx, s.Conn, methodInspect, r)
+	view, err := call[replicator.SourceView](ctx, s.Conn, methodInspect, r)
+	if err != nil {
+		return nil, err
+	}
+	view.Warnings = append(slices.Clone(s.proc.Warnings), view.Warnings...)
+	return view, nil
 }
 
 // Changed implements replicator.SourceEnd.

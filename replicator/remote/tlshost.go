@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"vmsync/internal/tlslink"
 	"vmsync/replicator"
@@ -48,7 +49,8 @@ func (h *tlsHost) Agent(ctx context.Context) (Process, error) {
 			}
 			return out.err
 		},
-		Kill: func() { _ = conn.NetConn().Close() },
+		Kill:     func() { _ = conn.NetConn().Close() },
+		Warnings: h.dialer.Expiring(conn, time.Now()),
 	}, nil
 }
 

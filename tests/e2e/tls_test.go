@@ -126,7 +126,12 @@ func TestTargetPullsWithoutSSH(t *testing.T) {
 	if err := m.Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	pull(t, m.Name())
+	on(t, hostb, "vmsync", "tls", "issue", "hostb", "--client", "--valid-for", "20m")
+	o := start(t, hostb, overTLSFrom(m.Name(), "--tls-dir", "/etc/vmsync/ca/hostb")...).wait()
+	succeeded(t, o)
+	if said := o.messages("warning"); strings.Count(said, "ends soon") != 1 || !strings.Contains(said, "vmsync tls issue hostb --client") {
+		t.Errorf("of a certificate that ends in 20 minutes: %q", said)
+	}
 	sameAsSource(t, m, "vda", "vdb")
 	log := on(t, hosta, "journalctl", "-u", tlsUnit, "--no-pager")
 	if !strings.Contains(log, "client=hostb from="+hostb.Addr()) {
