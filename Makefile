@@ -115,8 +115,7 @@ test: build faultpoints setup-lab
 	$(GO) test -race -timeout 10m ./fusefs ./fusefs/blockcache
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=1000x
 	$(GO) test -count=1 -timeout 10m -p 1 ./tests/lab/... ./tests/bench ./tests/demo ./tests/fleet ./tests/picture ./tests/powerloss ./tests/faults
-	$(GO) test -count=1 -timeout 20m ./tests/packages
-	GO="$(GO)" tests/e2e/sidebyside
+	GO="$(GO)" tests/sidebyside
 
 # Every fuzz target, one after the other, for FUZZTIME each. Tests ask for a number of
 # runs (1000x), not for a time: before 1.27 Go sometimes reports a time's end as a
