@@ -91,7 +91,7 @@ func (p *place) foretell(ctx context.Context, domain, keep string) error {
 	if err != nil {
 		return target.NoReplica(p.store, domain, err)
 	}
-	doomed, err := target.Doomed(l.Manifest, keep)
+	doomed, err := target.Doomed(p.store, l.Manifest, keep)
 	if err != nil {
 		return err
 	}

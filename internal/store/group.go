@@ -1,7 +1,9 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 )
@@ -55,4 +57,44 @@ func Missing(storeDir string, g *Group) []string {
 		}
 	}
 	return missing
+}
+
+// LastWhole is the newest state of a manifest whose set is complete in the store; nil where
+// none is. It looks at the other members without their locks. One that is there and cannot
+// be read counts as complete: what goes by this is what may be deleted.
+func LastWhole(storeDir string, m *Manifest) *State {
+	known := map[string]map[string]bool{} // sets by member; a nil map has all
+	holds := func(member, set string) bool {
+		sets, asked := known[member]
+		if !asked {
+			sets = setsOf(storeDir, member)
+			known[member] = sets
+		}
+		return sets == nil || sets[set]
+	}
+	for i := len(m.States) - 1; i >= 0; i-- {
+		g := m.States[i].Group
+		if g != nil && !slices.ContainsFunc(g.Members, func(member string) bool { return member != m.TargetDomain && !holds(member, g.ID) }) {
+			return &m.States[i]
+		}
+	}
+	return nil
+}
+
+// setsOf are the ids of the sets of which a replica holds a state; nil if it cannot be read.
+func setsOf(storeDir, member string) map[string]bool {
+	sets := map[string]bool{}
+	m, err := Read(storeDir, member)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return sets
+	case err != nil:
+		return nil
+	}
+	for i := range m.States {
+		if g := m.States[i].Group; g != nil {
+			sets[g.ID] = true
+		}
+	}
+	return sets
 }

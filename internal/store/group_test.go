@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -52,5 +53,61 @@ func TestMembersWithoutAStateOfTheSetAreMissing(t *testing.T) {
 	}
 	if got := Missing(dir, &Group{ID: "0123456789ab", Members: []string{"db", "gone"}}); !slices.Equal(got, []string{"gone"}) {
 		t.Errorf("missing %q", got)
+	}
+}
+
+func TestLastSetThatIsComplete(t *testing.T) {
+	// Each replica by the sets of its states, oldest first; "" is a state of none.
+	for name, c := range map[string]struct {
+		db, web []string
+		want    string // of db
+	}{
+		"none":                  {[]string{"", ""}, []string{"a"}, ""},
+		"the head":              {[]string{"a", "b"}, []string{"a", "b"}, "b"},
+		"web fails since":       {[]string{"a", "b", "c", ""}, []string{"a"}, "a"},
+		"web never was":         {[]string{"a", "b"}, nil, ""},
+		"web has come to other": {[]string{"a", "b"}, []string{"b", "c", ""}, "b"},
+		"web cannot be read":    {[]string{"a", "b"}, []string{"broken"}, "b"},
+	} {
+		dir := t.TempDir()
+		id := func(set string) string { return strings.Repeat(set, 12) }
+		save := func(replica string, sets []string) *Manifest {
+			f, err := Lock(dir, replica)
+			if err != nil {
+				t.Fatal(err)
+			}
+			generations := make([]int64, len(sets))
+			for i := range sets {
+				generations[i] = int64(i + 1)
+			}
+			m := held(generations...)
+			m.TargetDomain = replica
+			for i, set := range sets {
+				m.States[i].Group = nil
+				if set != "" {
+					m.States[i].Group = &Group{ID: id(set), Name: "shop", Members: []string{"db", "web"}}
+				}
+			}
+			if slices.Equal(sets, []string{"broken"}) {
+				err = os.WriteFile(f.Path(ManifestName), []byte("{"), 0o600)
+			} else {
+				err = f.Save(m)
+			}
+			if err := errors.Join(err, f.Unlock()); err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		m := save("db", c.db)
+		if c.web != nil {
+			save("web", c.web)
+		}
+		got := ""
+		if s := LastWhole(dir, m); s != nil {
+			got = s.Group.ID
+		}
+		if got != id(c.want) {
+			t.Errorf("%s: %q, want %q", name, got, id(c.want))
+		}
 	}
 }

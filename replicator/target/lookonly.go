@@ -144,7 +144,7 @@ func (t *Target) lookForLeftovers(look *replicator.TargetLook, held store.Held) 
 		return nil
 	}
 	look.Keep = policy.String()
-	for _, g := range surplus(&m, policy) {
+	for _, g := range surplus(t.storeDir(), &m, policy) {
 		if len(held[g]) == 0 {
 			left("state %s, which the policy does not keep", m.State(g).ID)
 		}

@@ -207,7 +207,7 @@ func ownLike(path string) error {
 // empty, and gives the space back. The policy is not stored. It needs no libvirt.
 func (a *Admin) Prune(ctx context.Context, keep string) (*Removed, error) {
 	t := a.t
-	doomed, err := Doomed(t.manifest, keep)
+	doomed, err := Doomed(t.storeDir(), t.manifest, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -223,9 +223,9 @@ func (a *Admin) Prune(ctx context.Context, keep string) (*Removed, error) {
 	return r, err
 }
 
-// Doomed lists the generations that a policy does not keep, the replica's own where keep
-// is empty.
-func Doomed(m *store.Manifest, keep string) ([]int64, error) {
+// Doomed lists the generations of a replica in a store that may go by a policy, the
+// replica's own where keep is empty.
+func Doomed(storeDir string, m *store.Manifest, keep string) ([]int64, error) {
 	policy, err := policyOf(m)
 	if keep != "" {
 		policy, err = retention.Parse(keep)
@@ -233,7 +233,7 @@ func Doomed(m *store.Manifest, keep string) ([]int64, error) {
 	if err != nil {
 		return nil, &replicator.Error{Kind: replicator.KindUsage, Domain: m.TargetDomain, Op: "read the keep policy", Err: err}
 	}
-	return surplus(m, policy), nil
+	return surplus(storeDir, m, policy), nil
 }
 
 // Discarded is what a started replica wrote to one disk.

@@ -2,6 +2,8 @@ package target
 
 import (
 	"context"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"vmsync/internal/retention"
@@ -16,7 +18,7 @@ func (t *Target) retain(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, t.fail(replicator.KindStore, "apply the keep policy", "", "", err)
 	}
-	held, err := t.unlist(ctx, surplus(t.manifest, policy))
+	held, err := t.unlist(ctx, surplus(t.storeDir(), t.manifest, policy))
 	if err != nil || len(held) == 0 {
 		return nil, err
 	}
@@ -31,9 +33,24 @@ func policyOf(m *store.Manifest) (retention.Policy, error) {
 	return retention.Parse(m.Keep)
 }
 
-// surplus lists the generations that a policy does not keep. The newest state that is
+// storeDir is the store that the replica is in.
+func (t *Target) storeDir() string { return filepath.Dir(t.folder.Dir()) }
+
+// surplus lists the generations that may go by a policy. The newest state of a set that is
+// complete stays, whatever the others of the group came to since: a machine that fails for
+// long must not cost the rest the last moment that fits together.
+func surplus(storeDir string, m *store.Manifest, policy retention.Policy) []int64 {
+	all := unkept(m, policy)
+	if !slices.ContainsFunc(all, func(g int64) bool { return m.State(g).Group != nil }) {
+		return all
+	}
+	whole := store.LastWhole(storeDir, m)
+	return slices.DeleteFunc(all, func(g int64) bool { return whole != nil && g == whole.Generation })
+}
+
+// unkept lists the generations that a policy does not keep. The newest state that is
 // not known to be damaged stays in any case, and so does the head.
-func surplus(m *store.Manifest, policy retention.Policy) []int64 {
+func unkept(m *store.Manifest, policy retention.Policy) []int64 {
 	times := make([]time.Time, len(m.States))
 	for i, s := range m.States {
 		times[i] = s.Time
