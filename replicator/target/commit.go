@@ -23,6 +23,9 @@ func (t *Target) Commit(ctx context.Context, req replicator.CommitRequest) (*rep
 	if err := t.prep.stop(); err != nil {
 		return nil, t.storeError("close the new images", "", err)
 	}
+	if err := t.leaveRoom("commit"); err != nil {
+		return nil, err
+	}
 	if err := t.verify(ctx); err != nil {
 		return nil, err
 	}

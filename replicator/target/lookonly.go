@@ -70,6 +70,7 @@ func (t *Target) lookAtReplica(ctx context.Context, look *replicator.TargetLook)
 	m := t.manifest
 	look.Source, look.Role, look.States = m.Source.Host, string(m.Role), len(m.States)
 	t.lookAtUse(ctx, look)
+	refused(look, t.leaveRoom("keep another state"))
 	for i := range m.States {
 		if damage := m.Damage(&m.States[i]); damage != "" {
 			look.Damaged = append(look.Damaged, m.States[i].ID+": "+damage)

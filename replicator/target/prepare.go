@@ -31,6 +31,9 @@ func (t *Target) Prepare(ctx context.Context, req replicator.PrepareRequest, pro
 	if err := t.mayChange(ctx); err != nil {
 		return nil, err
 	}
+	if err := t.leaveRoom("prepare"); err != nil {
+		return nil, err
+	}
 	if err := t.reserve(req); err != nil {
 		return nil, err
 	}
@@ -170,7 +173,7 @@ func (t *Target) storeError(op, disk string, err error) error {
 }
 
 func (t *Target) freeSpaceHint() string {
-	return fmt.Sprintf("free space on the file system of %s; the replica there is as it was", t.folder.Dir())
+	return fmt.Sprintf("free space on the file system of %s (vmsync prune %s --keep N); the replica there is as it was", t.folder.Dir(), t.domain)
 }
 
 // stop ends the children and removes their sockets. Images are closed and

@@ -186,69 +186,6 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 	nothingLeft(t, m)
 }
 
-func TestTargetDiskFullLeavesEverythingAsItWas(t *testing.T) {
-	// The store has room for 100 MiB.
-	t.Run("early", func(t *testing.T) { targetDiskFull(t, 120*mib) })
-	// The source has sent all and is done when the target finds that the last does not fit.
-	t.Run("late", func(t *testing.T) { targetDiskFull(t, 70*mib) })
-}
-
-// targetDiskFull syncs 32 MiB, then so many more bytes that do not fit beside them.
-func targetDiskFull(t *testing.T, more int64) {
-	const small = "/var/lib/vmsync-small"
-	m := machine(t, qcow2("vda", 256*mib), qcow2("vdb", 64*mib))
-	if err := hostb.SmallFS(t.Context(), small, 100*mib); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := cleanupContext()
-		defer cancel()
-		if err := hostb.Machine(m.Name()).Remove(ctx); err != nil {
-			t.Error(err)
-		}
-		if _, err := hostb.Run(ctx, "umount", small); err != nil {
-			t.Error(err)
-		}
-	})
-	randomData(t, m, "vda", 0, 32*mib)
-	sync(t, m.Name(), "--store", small)
-	images := listDir(t, hostb, small+"/"+m.Name()+"/disks")
-	before, err := hostb.ReadFile(small + "/" + m.Name() + "/disks/vda.1.qcow2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	was := checkpoints(t, m)
-
-	randomData(t, m, "vda", 64*mib, more)
-	failed(t, trySync(t, m.Name(), "--store", small), 1, "no-space", m.Name(), "vda")
-	if got := listDir(t, hostb, small+"/"+m.Name()+"/disks"); strings.Join(got, " ") != strings.Join(images, " ") {
-		t.Errorf("images %v, were %v", got, images)
-	}
-	after, err := hostb.ReadFile(small + "/" + m.Name() + "/disks/vda.1.qcow2")
-	if err != nil || string(after) != string(before) {
-		t.Errorf("the replica's image changed: %v", err)
-	}
-	if got := checkpoints(t, m); strings.Join(got, " ") != strings.Join(was, " ") {
-		t.Errorf("checkpoints %v, were %v", got, was)
-	}
-
-	if _, err := hostb.Run(t.Context(), "mount", "-o", "remount,size=600M", small); err != nil {
-		t.Fatal(err)
-	}
-	if s := sync(t, m.Name(), "--store", small); s.Kind != "incremental" {
-		t.Errorf("%+v", s)
-	}
-	src, err := m.DiskPath(t.Context(), "vda")
-	if err != nil {
-		t.Fatal(err)
-	}
-	held := listFiles(t, hostb, small+"/"+m.Name()+"/disks")
-	if len(held) != 2 {
-		t.Fatalf("images %v", held)
-	}
-	identical(t, "qcow2", hosta.Path(src), held[0])
-}
-
 func TestForeignBackupJobIsLeftAlone(t *testing.T) {
 	m := machine(t, qcow2("vda", 64*mib))
 	if err := hosta.WriteFile("/var/tmp/foreign.xml", []byte(`<domainbackup mode='pull'><server transport='tcp' name='127.0.0.1' port='10999'/></domainbackup>`), 0o644); err != nil {

@@ -192,7 +192,12 @@ func failed(t *testing.T, o outcome, code int, kind, domain, disk string) event 
 // manifest reads a replica's manifest on hostb; nil if there is none.
 func manifest(t *testing.T, replica string) *store.Manifest {
 	t.Helper()
-	b, err := hostb.ReadFile(storeDir + "/" + replica + "/manifest.json")
+	return manifestIn(t, storeDir, replica)
+}
+
+func manifestIn(t *testing.T, dir, replica string) *store.Manifest {
+	t.Helper()
+	b, err := hostb.ReadFile(dir + "/" + replica + "/manifest.json")
 	if err != nil {
 		return nil
 	}

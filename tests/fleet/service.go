@@ -16,7 +16,7 @@ import (
 
 const (
 	storeDir   = "/srv/replicas"
-	storeSize  = 1 << 30
+	storeSize  = 3 << 30 // more than all disks with what is written meanwhile
 	configFile = "/etc/vmsync/vmsync.yaml"
 )
 
