@@ -27,6 +27,8 @@ func statusCommand() *cobra.Command {
 several sources have one. On a narrow terminal columns are shortened, then left out: what is wrong, the source, what is
 being done, the role, the rate and what was sent first; --json has everything.
 
+Below the table are the stores of whose filesystem less than a tenth is free.
+
 The exit status is 1 if a replica is older than promised, or there is none yet, and 0 if not.
 
 With --watch the terminal shows it live, with syncs that are under way, events, and for each machine how old its replica
@@ -98,7 +100,7 @@ const lastRuns = 10
 // tellStatus shows machines as a table, and of a single one what else there is to know.
 func tellStatus(ctx context.Context, st *api.Status, single bool) error {
 	look := terminalOf(os.Stdout).look
-	if err := status.Table(os.Stdout, st.Machines, time.Now(), look); err != nil || !single {
+	if err := errors.Join(status.Table(os.Stdout, st.Machines, time.Now(), look), status.Write(os.Stdout, status.Tight(st.Stores), look)); err != nil || !single {
 		return err
 	}
 	m := &st.Machines[0]

@@ -92,6 +92,9 @@ func (m Model) summary() ui.Line {
 			line = join(line, ui.Words("; "), ui.Text(ui.Bad, s.Name+" is away"))
 		}
 	}
+	for _, tight := range status.Tight(m.status.Stores) {
+		line = join(line, ui.Words("; "), tight)
+	}
 	if m.status.Stopping {
 		line = join(line, ui.Text(ui.Warn, "; the service ends"))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/mattn/go-runewidth"
 
 	"vmsync/internal/api"
+	"vmsync/internal/schedule"
 )
 
 var update = flag.Bool("update", false, "write the screens of testdata anew")
@@ -36,6 +37,8 @@ func TestScreens(t *testing.T) {
 		"one machine":   after(after(New("hosta/db1"), Size{80, 24}), Snapshot{noon, small().status}),
 		"hundred":       after(large(100), Size{80, 24}, Key("end"), Key("up")),
 		"none":          after(New(""), Size{80, 24}, Snapshot{noon, &api.Status{Version: "1.0"}}),
+		"full store": after(New(""), Size{80, 10}, Snapshot{noon, &api.Status{Machines: []api.Machine{standing("db1", "hosta", time.Second, schedule.Healthy, api.Idle)},
+			Stores: []api.Store{{Path: "/srv/replicas", Size: 1 << 40, Avail: 1 << 30}}}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			lines := m.View()
