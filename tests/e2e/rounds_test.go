@@ -56,6 +56,7 @@ func TestTwentyRoundsEqualTheCheckpoint(t *testing.T) {
 // scribble changes n random ranges of random disks.
 func scribble(t *testing.T, m *lab.Machine, rng *rand.Rand, sizes map[string]int64, n int) {
 	t.Helper()
+	var changes []lab.Change
 	for range n {
 		disk := []string{"vda", "vdb"}[rng.IntN(2)]
 		length := (1 + rng.Int64N(4*mib/512)) * 512
@@ -67,7 +68,10 @@ func scribble(t *testing.T, m *lab.Machine, rng *rand.Rand, sizes map[string]int
 		case 1:
 			kind = lab.Discard
 		}
-		dirty(t, m, disk, offset, length, kind)
+		changes = append(changes, lab.Change{Target: disk, Offset: offset, Length: length, Pattern: kind})
+	}
+	if err := m.DirtyAll(t.Context(), changes); err != nil {
+		t.Fatal(err)
 	}
 }
 

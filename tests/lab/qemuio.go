@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -17,35 +16,11 @@ import (
 // returns what qemu-io printed; what it printed of a failure is an error. A
 // write is not flushed. Use a machine from one goroutine at a time.
 func (m *Machine) QemuIO(ctx context.Context, target, command string) (string, error) {
-	if strings.ContainsAny(command, "\"\n") {
-		return "", fmt.Errorf("qemu-io command %q: quotes and newlines cannot be passed on", command)
-	}
-	dev, err := m.qdev(ctx, target)
-	if err != nil {
+	said, err := m.QemuIOBatch(ctx, []DiskCommand{{target, command}})
+	if len(said) == 0 {
 		return "", err
 	}
-	logPath := m.host.Path("/var/log/libvirt/qemu/" + m.name + ".log")
-	st, err := os.Stat(logPath)
-	if err != nil {
-		return "", err
-	}
-	// qemu-io's output goes to qemu's log and nowhere else, and some commands print
-	// nothing. The complaint about a command that does not exist marks the end.
-	mark := "lab-mark-" + rand.Text()[:10]
-	for _, c := range []string{command, mark} {
-		hmp := fmt.Sprintf("qemu-io -d %s %q", dev, c)
-		if _, err := m.host.virsh(ctx, "qemu-monitor-command", "--domain", m.name, "--hmp", hmp); err != nil {
-			return "", err
-		}
-	}
-	out, err := waitLog(ctx, logPath, st.Size(), fmt.Sprintf("command %q not found", mark))
-	if err != nil {
-		return "", fmt.Errorf("qemu-io %q on disk %s of machine %s: %w", command, target, m.name, err)
-	}
-	if err := complaint(out); err != nil {
-		return out, fmt.Errorf("qemu-io %q on disk %s of machine %s: %w", command, target, m.name, err)
-	}
-	return out, nil
+	return said[0], err
 }
 
 // complaint is what qemu-io printed, as an error if it tells of a failure.
@@ -81,51 +56,75 @@ func waitLog(ctx context.Context, path string, offset int64, mark string) (strin
 	}
 }
 
-// qdev is the path in qemu's object tree of the device behind a disk.
-func (m *Machine) qdev(ctx context.Context, target string) (string, error) {
-	devices, err := m.qdevs(ctx)
-	if err == nil && devices[target] == "" {
-		err = fmt.Errorf("machine %s has no disk %s", m.name, target)
-	}
-	return devices[target], err
-}
-
-// Fill kinds of [Machine.Dirty] that are not patterns.
+// Fill kinds of a [Change] that are not patterns.
 const (
 	Zero    = -1 // write zeros without data
 	Discard = -2 // give the blocks back
 )
 
-// Dirty changes length bytes at offset of a disk, to bytes of the value pattern
-// (0 to 255), or by [Zero] or [Discard], and flushes the disk.
+// Change is a range of a disk, in bytes, and what it is to hold: bytes of the value
+// Pattern (0 to 255), or what [Zero] or [Discard] leave.
+type Change struct {
+	Target         string // disk, as vda
+	Offset, Length int64
+	Pattern        int
+}
+
+// Dirty makes one change; see [Machine.DirtyAll].
 func (m *Machine) Dirty(ctx context.Context, target string, offset, length int64, pattern int) error {
-	if offset < 0 || length <= 0 {
-		return fmt.Errorf("dirty disk %s of machine %s: impossible range %d+%d", target, m.name, offset, length)
-	}
-	// One request of qemu-io is bounded to 2 GiB.
-	const most = 1 << 30
-	for length > 0 {
-		n := min(length, most)
-		var command string
-		switch {
-		case pattern == Zero:
-			command = fmt.Sprintf("write -z %d %d", offset, n)
-		case pattern == Discard:
-			command = fmt.Sprintf("discard %d %d", offset, n)
-		case pattern >= 0 && pattern <= 255:
-			command = fmt.Sprintf("write -P %d %d %d", pattern, offset, n)
-		default:
-			return errors.New("pattern must be a byte, Zero or Discard")
-		}
-		out, err := m.QemuIO(ctx, target, command)
+	return m.DirtyAll(ctx, []Change{{target, offset, length, pattern}})
+}
+
+// DirtyAll makes changes in their order, and flushes the disks.
+func (m *Machine) DirtyAll(ctx context.Context, changes []Change) error {
+	var commands []DiskCommand
+	var wants []string
+	flushed := map[string]bool{}
+	var flushes []DiskCommand
+	for _, c := range changes {
+		more, err := c.commands(&wants)
 		if err != nil {
-			return err
+			return fmt.Errorf("dirty disk %s of machine %s: %w", c.Target, m.name, err)
 		}
-		if want := fmt.Sprintf("%d/%d bytes at offset %d", n, n, offset); !strings.Contains(out, want) {
-			return fmt.Errorf("qemu-io %q on disk %s of machine %s: no %q in %q", command, target, m.name, want, out)
+		commands = append(commands, more...)
+		if !flushed[c.Target] {
+			flushed[c.Target], flushes = true, append(flushes, DiskCommand{c.Target, "flush"})
 		}
+	}
+	said, err := m.QemuIOBatch(ctx, append(commands, flushes...))
+	if err != nil {
+		return err
+	}
+	for i, want := range wants {
+		if !strings.Contains(said[i], want) {
+			return fmt.Errorf("qemu-io %q on disk %s of machine %s: no %q in %q", commands[i].Command, commands[i].Target, m.name, want, said[i])
+		}
+	}
+	return nil
+}
+
+// commands are qemu-io's for the change; what each has to say is added to wants.
+func (c Change) commands(wants *[]string) (all []DiskCommand, err error) {
+	if c.Offset < 0 || c.Length <= 0 {
+		return nil, fmt.Errorf("impossible range %d+%d", c.Offset, c.Length)
+	}
+	var verb string
+	switch {
+	case c.Pattern == Zero:
+		verb = "write -z"
+	case c.Pattern == Discard:
+		verb = "discard"
+	case c.Pattern >= 0 && c.Pattern <= 255:
+		verb = fmt.Sprintf("write -P %d", c.Pattern)
+	default:
+		return nil, errors.New("pattern must be a byte, Zero or Discard")
+	}
+	const most = 1 << 30 // one request of qemu-io is bounded to 2 GiB
+	for offset, length := c.Offset, c.Length; length > 0; {
+		n := min(length, most)
+		all = append(all, DiskCommand{c.Target, fmt.Sprintf("%s %d %d", verb, offset, n)})
+		*wants = append(*wants, fmt.Sprintf("%d/%d bytes at offset %d", n, n, offset))
 		offset, length = offset+n, length-n
 	}
-	_, err := m.QemuIO(ctx, target, "flush")
-	return err
+	return all, nil
 }
