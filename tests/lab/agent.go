@@ -38,7 +38,7 @@ func (m *Machine) WaitAgent(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if e := sleep(ctx, 100*time.Millisecond); e != nil {
+		if e := sleep(ctx, 250*time.Millisecond); e != nil {
 			return fmt.Errorf("agent in machine %s does not answer: %w", m.name, errors.Join(e, err))
 		}
 	}

@@ -86,10 +86,15 @@ func put(t *testing.T, h *lab.Host, path, text string) {
 
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !f(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		began := time.Now()
+		switch {
+		case f():
+			return
+		case began.After(deadline):
 			t.Fatalf("never happened: %s", what)
 		}
+		time.Sleep(max(100*time.Millisecond, 3*time.Since(began)))
 	}
 }
 
