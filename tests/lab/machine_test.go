@@ -257,4 +257,13 @@ func TestABatchOfWritesIsAsManySingleOnes(t *testing.T) {
 	if _, err = m.QemuIOBatch(t.Context(), []lab.DiskCommand{{"vdz", "flush"}}); err == nil {
 		t.Error("a disk that is not there is no failure")
 	}
+	// By a name that the lab would not give.
+	const odd = `it's "a" $HOME ü`
+	must[string](t)(m.Host().Run(t.Context(), "virsh", "destroy", m.Name()))
+	must[string](t)(m.Host().Run(t.Context(), "virsh", "domrename", m.Name(), odd))
+	t.Cleanup(func() { _ = m.Host().Machine(odd).Remove(context.Background()) })
+	must[string](t)(m.Host().Run(t.Context(), "virsh", "start", "--paused", odd))
+	if out, err := m.Host().Machine(odd).QemuIO(t.Context(), "vda", "read -P 7 512 1k"); err != nil {
+		t.Errorf("of %s: %s, %v", odd, out, err)
+	}
 }

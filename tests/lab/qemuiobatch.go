@@ -32,6 +32,7 @@ func (m *Machine) QemuIOBatch(ctx context.Context, commands []DiskCommand) ([]st
 	}
 	// The complaint about a command that does not exist marks the end of each.
 	mark := "lab-mark-" + rand.Text()[:10]
+	name := strings.ReplaceAll(m.name, "'", `'\''`) // as virsh reads its commands
 	var script bytes.Buffer
 	for _, c := range commands {
 		dev := devices[c.Target]
@@ -42,12 +43,12 @@ func (m *Machine) QemuIOBatch(ctx context.Context, commands []DiskCommand) ([]st
 			return nil, fmt.Errorf("qemu-io command %q: quotes and newlines cannot be passed on", c.Command)
 		}
 		for _, say := range []string{c.Command, mark} {
-			fmt.Fprintf(&script, "qemu-monitor-command --domain %s --hmp 'qemu-io -d %s \"%s\"'\n", m.name, dev, say)
+			fmt.Fprintf(&script, "qemu-monitor-command --domain '%s' --hmp 'qemu-io -d %s \"%s\"'\n", name, dev, say)
 		}
 	}
 	// What the last mark says comes when all is done.
 	end := "lab-end-" + rand.Text()[:10]
-	fmt.Fprintf(&script, "qemu-monitor-command --domain %s --hmp 'qemu-io -d %s \"%s\"'\n", m.name, devices[commands[0].Target], end)
+	fmt.Fprintf(&script, "qemu-monitor-command --domain '%s' --hmp 'qemu-io -d %s \"%s\"'\n", name, devices[commands[0].Target], end)
 	cmd := m.host.Command(ctx, "virsh", "-c", "qemu:///system", "-q")
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = &script, &stderr
