@@ -149,7 +149,7 @@ func TestLogicalVolumesInLUKS(t *testing.T) {
 	expect(t, Find(plain, nil), `vda "LVM2_member" ok`, `vg-other--one "" ok`, `vg-root "ext4" ok`)
 
 	encrypted := filepath.Join(t.TempDir(), "luks")
-	fstest.Run(t, "qemu-img", "convert", "-O", "luks", "--object", "secret,id=s,data=secret", "-o", "key-secret=s,iter-time=10", pv, encrypted)
+	fstest.EncryptLUKS1(t, pv, encrypted, "secret", "")
 	disks := []Disk{{"vda", fstest.Open(t, encrypted)}}
 	expect(t, Find(disks, nil), `vda "crypto_LUKS" locked`)
 	expect(t, Find(disks, Keys{[]byte("wrong")}), `vda "crypto_LUKS" locked`)

@@ -32,8 +32,7 @@ func qemu(t testing.TB, data []byte, options string) string {
 	if err := os.WriteFile(raw, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fstest.Run(t, "qemu-img", "convert", "-O", "luks", "--object", "secret,id=s,data="+passphrase,
-		"-o", "key-secret=s,iter-time=10"+options, raw, path)
+	fstest.EncryptLUKS1(t, raw, path, passphrase, options)
 	return path
 }
 
