@@ -259,7 +259,7 @@ func (t *Target) Close() error {
 	var errs []error
 	switch {
 	case t.prep == nil:
-	case t.prep.req.Resume && t.prep.session != nil && !t.useless && (t.moved || t.prep.resumed()) && t.roomy():
+	case t.prep.req.Resume && t.prep.session != nil && !t.useless && (t.moved || t.prep.resumed()) && t.leaveRoom("keep what came") == nil:
 		errs = append(errs, t.leave())
 	default:
 		errs = append(errs, t.discard())

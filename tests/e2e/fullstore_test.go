@@ -6,7 +6,27 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"vmsync/tests/lab"
 )
+
+// smallStore makes a store of so many bytes, for the test's machine alone.
+func smallStore(t *testing.T, m *lab.Machine, dir string, size int64) {
+	t.Helper()
+	if err := hostb.SmallFS(t.Context(), dir, size); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := cleanupContext()
+		defer cancel()
+		if err := hostb.Machine(m.Name()).Remove(ctx); err != nil {
+			t.Error(err)
+		}
+		if _, err := hostb.Run(ctx, "umount", dir); err != nil {
+			t.Error(err)
+		}
+	})
+}
 
 func TestTargetDiskFullLeavesEverythingAsItWas(t *testing.T) {
 	// The store has room for 100 MiB.
@@ -19,19 +39,7 @@ func TestTargetDiskFullLeavesEverythingAsItWas(t *testing.T) {
 func targetDiskFull(t *testing.T, more int64) {
 	const small = "/var/lib/vmsync-small"
 	m := machine(t, qcow2("vda", 256*mib), qcow2("vdb", 64*mib))
-	if err := hostb.SmallFS(t.Context(), small, 100*mib); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := cleanupContext()
-		defer cancel()
-		if err := hostb.Machine(m.Name()).Remove(ctx); err != nil {
-			t.Error(err)
-		}
-		if _, err := hostb.Run(ctx, "umount", small); err != nil {
-			t.Error(err)
-		}
-	})
+	smallStore(t, m, small, 100*mib)
 	randomData(t, m, "vda", 0, 32*mib)
 	sync(t, m.Name(), "--store", small)
 	images := listDir(t, hostb, small+"/"+m.Name()+"/disks")
@@ -75,19 +83,7 @@ func targetDiskFull(t *testing.T, more int64) {
 func TestFullStoreCanBePruned(t *testing.T) {
 	const small, size = "/var/lib/vmsync-states", 160 * mib
 	m := machine(t, qcow2("vda", 256*mib))
-	if err := hostb.SmallFS(t.Context(), small, size); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := cleanupContext()
-		defer cancel()
-		if err := hostb.Machine(m.Name()).Remove(ctx); err != nil {
-			t.Error(err)
-		}
-		if _, err := hostb.Run(ctx, "umount", small); err != nil {
-			t.Error(err)
-		}
-	})
+	smallStore(t, m, small, size)
 	free := func() int64 {
 		t.Helper()
 		var fs unix.Statfs_t
