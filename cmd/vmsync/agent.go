@@ -16,6 +16,7 @@ import (
 
 func agentCommand() *cobra.Command {
 	var forClient, streamFolder string
+	var machines []string
 	cmd := &cobra.Command{
 		Use:    "agent",
 		Short:  "Serve one end of a replication over stdin and stdout (started by vmsync itself)",
@@ -26,7 +27,7 @@ func agentCommand() *cobra.Command {
 			log := agentLog()
 			if forClient != "" {
 				return remote.Serve(cmd.Context(), os.Stdin, os.Stdout, remote.Ends{PullOnly: true, Source: func() replicator.SourceEnd {
-					return logged.Source(source.New(source.Options{SeenFrom: forClient, ForClient: true, StreamFolder: streamFolder, Log: log}), log)
+					return logged.Source(source.New(source.Options{SeenFrom: forClient, ForClient: true, Machines: machines, StreamFolder: streamFolder, Log: log}), log)
 				}})
 			}
 			from, to := remote.Reached(os.Getenv)
@@ -40,6 +41,7 @@ func agentCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&forClient, "for-client", "", "be a source and nothing else, for a client at this address who came over TLS")
+	flags.StringArrayVar(&machines, "machine", nil, "let that client have machines whose names match this pattern, and no others; repeatable")
 	flags.StringVar(&streamFolder, "stream-folder", "", "folder for the socket of the run's stream")
 	return cmd
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,9 +33,10 @@ func listenCommand() *cobra.Command {
 vmsync-nbdproxy.service when somebody connects to vmsync-nbdproxy.socket.
 
 Both sides show a certificate of one authority, and ` + remote.DefaultTLSDir + `/` + tlslink.ClientsFile + ` on this host names the clients that
-are let in, one on each line; nobody else is. The files are read anew for each connection. A client can do what the
-source of a sync does, with every machine of this host: read its disks and its definition with passwords, freeze its
-guest, and make and delete vmsync's checkpoints. It cannot write, nor run anything. docs/TLS.md tells how to set it up.`,
+are let in, one on each line, with patterns of the machines it gets if not every one: "hostb: shop-*, db1"; nobody else is.
+The files are read anew for each connection. A client can do what the source of a sync does with these machines: read their
+disks and their definitions with passwords, freeze their guests, and make and delete vmsync's checkpoints. It cannot write,
+nor run anything. docs/TLS.md tells how to set it up.`,
 		Example: `  vmsync listen --address 10.77.0.11:10810`,
 		Args:    arguments(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) },
@@ -59,8 +59,12 @@ func (f *listenFlags) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	agents, err := gate.New(func(from netip.Addr, folder string) []string {
-		return []string{self, "agent", "--for-client", from.String(), "--stream-folder", folder}
+	agents, err := gate.New(func(a gate.Agent) []string {
+		argv := []string{self, "agent", "--for-client", a.From.String(), "--stream-folder", a.StreamFolder}
+		for _, pattern := range a.Machines {
+			argv = append(argv, "--machine="+pattern)
+		}
+		return argv
 	}, log)
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 )
 
 // ClientsFile is the file, beside the certificates, that names the clients which are
-// let in; see [pki.Clients].
+// let in; see [pki.ReadClients].
 const ClientsFile = "clients"
 
 // Server accepts connections and finds out who wants what.
@@ -37,6 +37,7 @@ type Peer struct {
 	Conn        *tls.Conn
 	Certificate *x509.Certificate
 	From        netip.Addr // as this host sees it
+	Machines    []string   // which machines it gets, as in [pki.Listed]
 	Request     Request
 }
 
@@ -61,7 +62,7 @@ func (s *Server) Check() error {
 		return err
 	}
 	list := filepath.Join(s.Dir, ClientsFile)
-	clients, err := pki.Clients(list)
+	clients, err := pki.ReadClients(list)
 	if err == nil && len(clients) == 0 {
 		err = fmt.Errorf("nobody is let in: %s names no client", list)
 	}
@@ -192,7 +193,7 @@ func (s *Server) recognize(ctx context.Context, conn *tls.Conn, from netip.Addr)
 		return nil, errors.New("it does not speak the protocol " + alpn)
 	}
 	p := &Peer{Conn: conn, Certificate: conn.ConnectionState().PeerCertificates[0], From: from}
-	clients, err := pki.Clients(filepath.Join(s.Dir, ClientsFile))
+	clients, err := pki.ReadClients(filepath.Join(s.Dir, ClientsFile))
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +201,8 @@ func (s *Server) recognize(ctx context.Context, conn *tls.Conn, from netip.Addr)
 	if err := readLine(conn, &p.Request); err != nil {
 		return nil, fmt.Errorf("%s: %w", pki.Describe(p.Certificate), err)
 	}
-	if !pki.Listed(p.Certificate, clients) {
+	listed := false
+	if p.Machines, listed = clients.Find(p.Certificate); !listed {
 		_ = p.Reply(Reply{Refused: fmt.Sprintf("%q is none of its clients: on that host, add it to %s", p.Name(), filepath.Join(s.Dir, ClientsFile))})
 		return nil, fmt.Errorf("the certificate of %s is valid, but %s does not name it", pki.Describe(p.Certificate), filepath.Join(s.Dir, ClientsFile))
 	}

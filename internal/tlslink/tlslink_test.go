@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,7 +107,7 @@ func (w *world) let(clients string) {
 func (w *world) dialer() Dialer { return Dialer{Host: "localhost", Port: w.port, Dir: w.me} }
 
 // isLetIn checks that the client comes through, and that both sides then hear each other.
-func (w *world) isLetIn() {
+func (w *world) isLetIn(machines ...string) {
 	w.t.Helper()
 	c, reply, err := w.dialer().Dial(w.t.Context(), Request{Purpose: Agent})
 	if err != nil {
@@ -114,6 +115,9 @@ func (w *world) isLetIn() {
 	}
 	defer c.Close()
 	p := <-w.handled
+	if !slices.Equal(p.Machines, machines) {
+		w.t.Errorf("it gets %q instead of %q", p.Machines, machines)
+	}
 	if reply.Session != "s" || p.Name() != "hostb" || p.From != netip.MustParseAddr("127.0.0.1") || p.Request.Purpose != Agent {
 		w.t.Errorf("%+v, %+v", reply, p)
 	}
@@ -182,6 +186,13 @@ func TestNobodyIsLetInByDefault(t *testing.T) {
 	if err := (&Server{Dir: w.server}).Check(); err == nil || !strings.Contains(err.Error(), "names no client") {
 		t.Errorf("%v", err)
 	}
+}
+
+func TestBoundsThatCannotBeUnderstoodLetNobodyIn(t *testing.T) {
+	w := newWorld(t, "hostb: shop-[\n")
+	w.isRefused(nil, []string{ClientsFile, "line 1", "shop-["})
+	w.let("hostb: shop-*, db1\n")
+	w.isLetIn("shop-*", "db1")
 }
 
 func TestListThatOthersMayWriteToLetsNobodyIn(t *testing.T) {

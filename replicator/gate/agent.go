@@ -27,7 +27,7 @@ func (g *Gate) agent(ctx context.Context, p *tlslink.Peer, log *slog.Logger) err
 		return err
 	}
 	defer end()
-	argv := g.command(p.From, s.folder)
+	argv := g.command(Agent{From: p.From, Machines: p.Machines, StreamFolder: s.folder})
 	cmd := exec.Command(argv[0], argv[1:]...)
 	// Of a session of its own, as if it were started through SSH; and nobody is to take it
 	// for that, or for a service.

@@ -36,7 +36,7 @@ const (
 
 // Gate keeps agents for clients. Its methods may be called from several goroutines.
 type Gate struct {
-	command func(from netip.Addr, folder string) []string
+	command func(Agent) []string
 	log     *slog.Logger
 	work    *workdir.Dir
 
@@ -55,10 +55,16 @@ type session struct {
 // socketName is that of the stream's socket in a session's folder.
 const socketName = "stream.sock"
 
-// New makes a gate. Command is the command line of an agent for a client at an address,
-// whose run keeps its stream's socket in a folder. The caller closes the gate when the last
+// Agent is what an agent is started with.
+type Agent struct {
+	From         netip.Addr // the client's, as this host sees it
+	Machines     []string   // which machines the client gets, as in [tlslink.Peer]
+	StreamFolder string     // for the socket of its run's stream
+}
+
+// New makes a gate. Command is the command line of an agent. The caller closes the gate when the last
 // Handle has returned.
-func New(command func(from netip.Addr, folder string) []string, log *slog.Logger) (*Gate, error) {
+func New(command func(Agent) []string, log *slog.Logger) (*Gate, error) {
 	work, err := workdir.Make("vmsync-gate")
 	if err != nil {
 		return nil, err

@@ -7,9 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -121,13 +121,16 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(w.dir+"/localhost/"+tlslink.ClientsFile, []byte("hostb\nhostc\n"), 0o644); err != nil {
+	if err := os.WriteFile(w.dir+"/localhost/"+tlslink.ClientsFile, []byte("hostb: shop-* db1\nhostc: shop-* db1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(w.log, nil))
 	var err error
-	w.gate, err = New(func(from netip.Addr, folder string) []string {
-		return []string{"/proc/self/exe", from.String(), folder}
+	w.gate, err = New(func(a Agent) []string {
+		if want := []string{"shop-*", "db1"}; !slices.Equal(a.Machines, want) {
+			t.Errorf("an agent for %q instead of %q", a.Machines, want)
+		}
+		return []string{"/proc/self/exe", a.From.String(), a.StreamFolder}
 	}, log)
 	if err != nil {
 		t.Fatal(err)
@@ -416,7 +419,7 @@ func TestUnknownPurposeIsRefused(t *testing.T) {
 
 func TestAgentThatCannotBeStartedIsTold(t *testing.T) {
 	w := newWorld(t)
-	w.gate.command = func(netip.Addr, string) []string { return []string{"/nonexistent"} }
+	w.gate.command = func(Agent) []string { return []string{"/nonexistent"} }
 	if _, err := w.connect("hostb", remote.RoleSource); err == nil || !strings.Contains(err.Error(), "could not be started") {
 		t.Errorf("%v", err)
 	}

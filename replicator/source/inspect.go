@@ -48,10 +48,9 @@ func (e *End) Inspect(ctx context.Context, req replicator.InspectRequest) (*repl
 	if err != nil {
 		return nil, e.fail("", op, "", err)
 	}
-	dom, err := e.conn.Lookup(ctx, req.Domain)
+	dom, err := e.lookup(ctx, op, req.Domain)
 	if err != nil {
-		return nil, &replicator.Error{Kind: kindOf(err), Domain: req.Domain, Op: op,
-			Hint: "`virsh list --all` shows the domains of this host", Err: withoutDomain(op, err)}
+		return nil, err
 	}
 	view := &replicator.SourceView{Name: dom.Name, UUID: dom.UUID, HostID: host.UUID,
 		Certificate: e.identity.Certificate, SeenFrom: e.opts.SeenFrom, OverTLS: e.opts.ForClient}

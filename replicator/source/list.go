@@ -25,6 +25,9 @@ func (e *End) List(ctx context.Context) ([]replicator.SourceDomain, error) {
 	}
 	all := make([]replicator.SourceDomain, 0, len(found))
 	for _, d := range found {
+		if !e.mayHave(d.Name) {
+			continue
+		}
 		all = append(all, replicator.SourceDomain{Name: d.Name, UUID: d.UUID, Running: d.Active,
 			Replica: domainxml.IsReplica(d.Metadata)})
 	}

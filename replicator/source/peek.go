@@ -56,7 +56,10 @@ func (e *End) peek(ctx context.Context, m *replicator.Mark) (p replicator.Peek, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, peekLimit)
 	defer cancel()
-	dom := e.conn.Known(m.Domain, m.UUID)
+	dom, err := e.peekable(ctx, m)
+	if err != nil {
+		return p, err
+	}
 	if p.Changed, err = dom.ChangedSince(ctx, m.Checkpoint); err != nil {
 		return p, err
 	}

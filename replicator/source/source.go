@@ -35,6 +35,9 @@ type Options struct {
 	// ForClient is for a controller that came over TLS and may be hostile: the stream goes
 	// nowhere but to where the controller is, and its socket is in StreamFolder.
 	ForClient bool
+	// Machines are patterns, of [path.Match], of the names of the domains that the
+	// controller may have; all if empty.
+	Machines []string
 	// StreamFolder is where the stream's socket is; below RunDir if empty.
 	StreamFolder string
 	Log          *slog.Logger // discarded if nil

@@ -291,6 +291,59 @@ func TestListenerIsStopped(t *testing.T) {
 	onlyTheListenerLeft(t, m)
 }
 
+// TestClientGetsItsMachinesAlone has a client that may have some machines ask for others, by
+// all names that these have, and by those of none.
+func TestClientGetsItsMachinesAlone(t *testing.T) {
+	withoutSSH(t)
+	on(t, hosta, "sh", "-c", "echo 'hostb: tls-m*, else' > "+clientsA)
+	mine := makeMachine(t, lab.MachineSpec{Name: "tls-mine", Disks: []lab.DiskSpec{qcow2("vda", 64*mib)}})
+	other := makeMachine(t, lab.MachineSpec{Name: "tls-other", Disks: []lab.DiskSpec{qcow2("vda", 64*mib)}})
+	dirty(t, mine, "vda", 0, mib, 1)
+	pull(t, mine.Name())
+	for _, domain := range []string{other.Name(), uuidOf(t, other), "tls-none", "5ea4f2a6-1b3e-4d43-9d2d-0a8f6b8f2a11"} {
+		e := failed(t, start(t, hostb, overTLSFrom(domain, "--target-domain", "x")...).wait(), 1, "denied", domain, "")
+		if !strings.Contains(e.Message, "the source does not let this client have it") || !strings.Contains(e.Hint, "list of clients") {
+			t.Errorf("%s: %+v", domain, e)
+		}
+	}
+	failed(t, start(t, hostb, overTLSFrom("else")...).wait(), 1, "unknown-domain", "else", "")
+	admins(t, "doctor", other.Name(), "--source-uri", uriTLS).exits(t, 1, "the source does not let this client have it")
+
+	// A client that keeps to no rules.
+	marks := []string{}
+	for _, m := range []*lab.Machine{mine, other} { // by the name of the one that it may have
+		marks = append(marks, fmt.Sprintf(`{"domain":"tls-mine","uuid":"%s","checkpoint":"vmsync-00000000-1"}`, uuidOf(t, m)))
+	}
+	requests := []string{`{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":5,"role":"source"}}`,
+		`{"jsonrpc":"2.0","id":2,"method":"source.list"}`,
+		`{"jsonrpc":"2.0","id":3,"method":"source.peek","params":{"marks":[` + strings.Join(marks, ",") + `]}}`}
+	// One at a time: an agent answers what comes together in any order.
+	out := on(t, hosta, "sh", "-c", "for r in '"+strings.Join(requests, "' '")+`'; do echo "$r"; sleep 1; done | vmsync agent --for-client `+hostb.Addr()+" --machine 'tls-m*' --stream-folder /tmp")
+	answers := strings.Split(strings.TrimSpace(out), "\n")
+	if len(answers) != 3 {
+		t.Fatalf("answers: %q", answers)
+	}
+	if !strings.Contains(answers[1], `"tls-mine"`) || strings.Contains(answers[1], "tls-other") {
+		t.Errorf("the list: %s", answers[1])
+	}
+	first, second, _ := strings.Cut(answers[2], "},{")
+	if !strings.Contains(first, "Domain checkpoint not found") || !strings.Contains(second, "does not let this client have it") {
+		t.Errorf("the look for changes: %s", answers[2])
+	}
+
+	startService(t, "version: 1\nsources: {hosta: '"+uriTLS+"'}\nretry: {first: 2s, max: 5s}\nmachines: [{name: 'tls-*', every: 5s, max_age: 15s, keep: 3}]\n")
+	awaits(t, "is replicated", mine.Name(), well)
+	began := time.Now()
+	awaits(t, "is looked at", mine.Name(), func(m api.Machine) bool { return well(m) && m.Fresh.After(began) })
+	if out := on(t, hostb, "vmsync", "status"); strings.Contains(out, other.Name()) {
+		t.Errorf("status:\n%s", out)
+	}
+	on(t, hostb, "systemctl", "stop", "vmsync")
+	sameAsSource(t, mine, "vda")
+	onlyTheListenerLeft(t, mine)
+	onlyTheListenerLeft(t, other)
+}
+
 // TestServicePullsWithoutSSH has the service replicate machines of such a source, also after
 // the listener was killed.
 func TestServicePullsWithoutSSH(t *testing.T) {
