@@ -41,6 +41,7 @@ func held(generations ...int64) *Manifest {
 		s.Disks = slices.Clone(s.Disks)
 		s.Time = start.Add(time.Duration(i) * time.Minute)
 		s.Generation, s.Checkpoint, s.DomainXML = g, fmt.Sprintf("vmsync-3f2a9c1b-%d", g), XMLName(g)
+		s.NVRAM, s.TPM, s.SHA256 = "", "", nil
 		s.ID = m.StateID(s.Time, g)
 		s.Disks[0].Image = ImageName("vda", g)
 		m.Images = append(m.Images, Image{Name: s.Disks[0].Image, Disk: "vda", Size: s.Disks[0].Size})

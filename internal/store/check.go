@@ -121,13 +121,16 @@ func (s *State) check(m *Manifest) error {
 	if err := s.Group.check(m.TargetDomain); err != nil {
 		return err
 	}
-	if err := checkFile(s.DomainXML); err != nil {
-		return err
+	if s.DomainXML == "" {
+		return fmt.Errorf("no domain XML")
 	}
-	for _, f := range []string{s.NVRAM, s.TPM} {
-		if f != "" && checkFile(f) != nil {
-			return checkFile(f)
+	for _, f := range s.KeptFiles() {
+		if err := checkFile(f); err != nil {
+			return err
 		}
+	}
+	if err := s.checkKept(); err != nil {
+		return err
 	}
 	if len(s.Disks) == 0 {
 		return fmt.Errorf("no disks")

@@ -88,7 +88,10 @@ type State struct {
 	// emulated TPM (a tar), if it has them.
 	NVRAM string `json:"nvram,omitempty"`
 	TPM   string `json:"tpm,omitempty"`
-	Disks []Disk `json:"disks"`
+	// SHA256 has the digests in hex of those files, by name, as they were received; see
+	// [State.ReadKept].
+	SHA256 map[string]string `json:"sha256,omitempty"`
+	Disks  []Disk            `json:"disks"`
 	// LeftOut names disks of the source that are not part of the state.
 	LeftOut []string `json:"left_out,omitempty"`
 	// Group is set where the state was taken together with other machines'; see [Group].
@@ -162,10 +165,8 @@ func (s *State) Disk(name string) *Disk {
 func (m *Manifest) Files() map[string]bool {
 	files := map[string]bool{}
 	for _, s := range m.States {
-		for _, f := range []string{s.DomainXML, s.NVRAM, s.TPM} {
-			if f != "" {
-				files[f] = true
-			}
+		for _, f := range s.KeptFiles() {
+			files[f] = true
 		}
 	}
 	for _, img := range m.Images {

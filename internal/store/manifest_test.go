@@ -18,6 +18,7 @@ func sample() *Manifest {
 			Time: time.Date(2026, 11, 21, 7, 3, 1, 5e8, time.UTC), Kind: "incremental", Consistency: "filesystem", FrozenSeconds: 0.25,
 			DomainXML: XMLName(7), LeftOut: []string{"sda"},
 			NVRAM: NVRAMName(7), TPM: TPMName(7), Group: &Group{ID: "0123456789ab", Name: "shop", Members: []string{"vm1", "vm2"}, OneInstant: true},
+			SHA256: map[string]string{XMLName(7): strings.Repeat("1a", 32), NVRAMName(7): strings.Repeat("2b", 32), TPMName(7): strings.Repeat("3c", 32)},
 			Disks: []Disk{{Name: "vda", Size: 1 << 30, Image: ImageName("vda", 7), Content: "c",
 				Stream: Stream{Incremental: true, DataBytes: 1, ZeroBytes: 2, Digest: "d"}}},
 		}},
@@ -54,11 +55,16 @@ func TestManifestOfAnotherVersionIsRefused(t *testing.T) {
 
 func TestContradictoryManifestIsRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*Manifest){
-		"pair":                func(m *Manifest) { m.Pair = "../../etc" },
-		"role":                func(m *Manifest) { m.Role = "boss" },
-		"no target domain":    func(m *Manifest) { m.TargetDomain = "" },
-		"generation unknown":  func(m *Manifest) { m.LastGeneration = 6 },
-		"generation repeated": func(m *Manifest) { m.States = append(m.States, m.States[0]) },
+		"pair":                   func(m *Manifest) { m.Pair = "../../etc" },
+		"no domain XML":          func(m *Manifest) { m.States[0].DomainXML, m.States[0].SHA256 = "", nil },
+		"a path that leads away": func(m *Manifest) { m.States[0].NVRAM, m.States[0].SHA256 = "../7.fd", nil },
+		"a digest that is none":  func(m *Manifest) { m.States[0].SHA256[XMLName(7)] = "x" },
+		"a digest too few":       func(m *Manifest) { delete(m.States[0].SHA256, TPMName(7)) },
+		"a digest too many":      func(m *Manifest) { m.States[0].SHA256["xml/8.xml"] = strings.Repeat("1a", 32) },
+		"role":                   func(m *Manifest) { m.Role = "boss" },
+		"no target domain":       func(m *Manifest) { m.TargetDomain = "" },
+		"generation unknown":     func(m *Manifest) { m.LastGeneration = 6 },
+		"generation repeated":    func(m *Manifest) { m.States = append(m.States, m.States[0]) },
 		"state twice": func(m *Manifest) {
 			m.States = append(m.States, m.States[0])
 			m.States[1].Generation, m.LastGeneration = 8, 8

@@ -117,7 +117,7 @@ func (r *Replica) Add(t testing.TB, disks ...Disk) *store.State {
 		content[d.Name] = bytes
 	}
 	xml += "<interface type='user'><mac address='52:54:00:00:00:01'/></interface></devices></domain>"
-	if err := r.Folder.WriteFile(s.DomainXML, []byte(xml)); err != nil {
+	if err := r.Folder.Keep(&s, s.DomainXML, []byte(xml)); err != nil {
 		t.Fatal(err)
 	}
 	m.States = append(m.States, s)

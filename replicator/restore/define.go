@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/google/uuid"
@@ -43,7 +42,7 @@ func (r *restore) define(ctx context.Context) error {
 	fail := func(err error) error {
 		return r.fail(replicator.KindDefine, "", "the disks are restored; define it by hand over domain.xml", err)
 	}
-	b, err := os.ReadFile(r.pin.Path(r.pin.State.DomainXML))
+	b, err := r.pin.State.ReadKept(r.pin.Dir(), r.pin.State.DomainXML)
 	if err != nil {
 		return fail(err)
 	}
@@ -72,7 +71,7 @@ func (r *restore) define(ctx context.Context) error {
 	if r.pin.State.TPM == "" {
 		return nil
 	}
-	archive, err := os.ReadFile(r.pin.Path(r.pin.State.TPM))
+	archive, err := r.pin.State.ReadKept(r.pin.Dir(), r.pin.State.TPM)
 	if err == nil {
 		err = target.PlaceTPM(id, archive)
 	}

@@ -2,6 +2,8 @@ package restore
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,7 +126,7 @@ func TestFirmwareGoesToTheFolder(t *testing.T) {
 	r.Change(t, func(m *store.Manifest) {
 		m.States[0].NVRAM, m.States[0].TPM = store.NVRAMName(1), store.TPMName(1)
 		for name, content := range map[string]string{store.NVRAMName(1): "variables", store.TPMName(1): "tpm"} {
-			if err := r.Folder.WriteFile(name, []byte(content)); err != nil {
+			if err := r.Folder.Keep(&m.States[0], name, []byte(content)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -137,6 +139,27 @@ func TestFirmwareGoesToTheFolder(t *testing.T) {
 	only(t, dir, "domain.xml", "nvram.fd", "tpm.tar", "vda.qcow2")
 	if b, _ := os.ReadFile(filepath.Join(dir, "nvram.fd")); string(b) != "variables" {
 		t.Errorf("%q", b)
+	}
+}
+
+func TestAlteredFirmwareIsNotRestored(t *testing.T) {
+	r := New(t)
+	r.Add(t, Changed("vda", mib, Wrote(0, Block, 1)))
+	r.Change(t, func(m *store.Manifest) {
+		m.States[0].NVRAM = store.NVRAMName(1)
+		if err := r.Folder.Keep(&m.States[0], store.NVRAMName(1), []byte("variables")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	Flip(t, r.Path(store.NVRAMName(1)), 2)
+	r.Unlock(t)
+	dir := filepath.Join(t.TempDir(), "to")
+	_, _, err := run(t, r, Request{To: dir})
+	if replicator.KindOf(err) != replicator.KindDamaged || !strings.Contains(err.Error(), "nvram/1.fd is not as received") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something is left: %v", err)
 	}
 }
 

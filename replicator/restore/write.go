@@ -13,6 +13,7 @@ import (
 	"vmsync/internal/newfile"
 	"vmsync/internal/passable"
 	"vmsync/internal/qemu"
+	"vmsync/internal/store"
 	"vmsync/nbdproxy/spec"
 	"vmsync/replicator"
 	"vmsync/replicator/dataplane"
@@ -34,7 +35,7 @@ func (r *restore) write(ctx context.Context) error {
 		if p.disk != nil {
 			err = r.writeDisk(ctx, p)
 		} else {
-			err = r.copySmall(p)
+			err = r.copyKept(p)
 		}
 		if err != nil {
 			return r.writeError(p, err)
@@ -48,6 +49,9 @@ func (r *restore) writeError(p *piece, err error) error {
 	kind, disk, hint := replicator.KindOther, "", "nothing was left behind; see the error"
 	if p.disk != nil {
 		disk = p.disk.Name
+	}
+	if errors.Is(err, store.ErrAltered) {
+		kind, hint = replicator.KindDamaged, "nothing was left behind; vmsync verify "+r.req.Domain+"@"+r.pin.State.ID+" tells what else is damaged"
 	}
 	if p.held != nil {
 		hint = "the device holds a part of the disk now; restore again"
@@ -95,15 +99,9 @@ func (r *restore) writeDisk(ctx context.Context, p *piece) error {
 	return newfile.Sync(p.written())
 }
 
-// maxSmall bounds a file that is copied whole, in bytes.
-const maxSmall = 128 << 20
-
-func (r *restore) copySmall(p *piece) error {
-	from := r.pin.Path(p.from)
-	if st, err := os.Stat(from); err != nil || st.Size() > maxSmall {
-		return errors.Join(err, fmt.Errorf("%s is missing or too large", from))
-	}
-	b, err := os.ReadFile(from)
+// copyKept copies one of the state's files that are no images.
+func (r *restore) copyKept(p *piece) error {
+	b, err := r.pin.State.ReadKept(r.pin.Dir(), p.from)
 	if err != nil {
 		return err
 	}

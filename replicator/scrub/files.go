@@ -3,9 +3,7 @@ package scrub
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 
 	"vmsync/internal/domainxml"
 	"vmsync/internal/store"
@@ -16,50 +14,29 @@ import (
 func (s *scrub) lookAtFiles(state *store.State) string {
 	for _, f := range []struct {
 		name, what string
-		max        int64
 		parse      func([]byte) error
 	}{
-		{state.DomainXML, "the domain XML", domainxml.MaxSize, parseXML},
-		{state.NVRAM, "the UEFI variables", replicator.MaxNVRAM, func([]byte) error { return nil }},
-		{state.TPM, "the TPM's state", 2 * replicator.MaxTPM, parseTPM},
+		{state.DomainXML, "the domain XML", parseXML},
+		{state.NVRAM, "the UEFI variables", func([]byte) error { return nil }},
+		{state.TPM, "the TPM's state", parseTPM},
 	} {
 		if f.name == "" {
 			continue
 		}
-		b, err := readSmall(s.path(f.name), f.max)
+		b, err := state.ReadKept(s.pins[0].Dir(), f.name)
 		if err == nil {
 			err = f.parse(b)
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return fmt.Sprintf("%s is missing (%s)", f.name, f.what)
+		case errors.Is(err, store.ErrAltered):
+			return fmt.Sprintf("%s is not as received (%s)", f.name, f.what)
 		case err != nil:
 			return fmt.Sprintf("%s cannot be read (%s): %s", f.name, f.what, firstLine(err))
 		}
 	}
 	return ""
-}
-
-// readSmall reads a file of 1 to max bytes.
-func readSmall(path string, max int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return nil, errors.Join(err, errors.New("it is no regular file"))
-	}
-	b, err := io.ReadAll(io.LimitReader(f, max+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(b) == 0:
-		return nil, errors.New("it is empty")
-	case int64(len(b)) > max:
-		return nil, fmt.Errorf("it has more than %d bytes", max)
-	}
-	return b, nil
 }
 
 func parseXML(b []byte) error {

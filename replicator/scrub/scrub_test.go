@@ -138,6 +138,22 @@ func l2Of(t *testing.T, path string) int64 {
 	return be(be(40)) & 0x00fffffffffffe00
 }
 
+// keep gives a state one more file that is no image.
+func keep(t *testing.T, r *Replica, state int, name string, content []byte) {
+	t.Helper()
+	r.Change(t, func(m *store.Manifest) {
+		s := &m.States[state]
+		if strings.HasPrefix(name, "nvram/") {
+			s.NVRAM = name
+		} else {
+			s.TPM = name
+		}
+		if err := r.Folder.Keep(s, name, content); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestDamageIsFoundNamedAndMarked(t *testing.T) {
 	const second = 1
 	for name, c := range map[string]struct {
@@ -214,15 +230,33 @@ func TestDamageIsFoundNamedAndMarked(t *testing.T) {
 			if err := os.WriteFile(r.Path(r.Manifest(t).States[second].DomainXML), []byte("<domain>"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "xml/2.xml cannot be read (the domain XML)", []bool{false, true, false}},
-		"missing UEFI variables": {func(t *testing.T, r *Replica, _ string) {
-			r.Change(t, func(m *store.Manifest) { m.States[second].NVRAM = store.NVRAMName(2) })
-		}, "nvram/2.fd is missing (the UEFI variables)", []bool{false, true, false}},
-		"a TPM's state that is none": {func(t *testing.T, r *Replica, _ string) {
-			if err := r.Folder.WriteFile(store.TPMName(2), []byte("no tar")); err != nil {
+		}, "xml/2.xml is not as received (the domain XML)", []bool{false, true, false}},
+		"domain XML that is none, of a state without digests": {func(t *testing.T, r *Replica, _ string) {
+			if err := os.WriteFile(r.Path(r.Manifest(t).States[second].DomainXML), []byte("<domain>"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			r.Change(t, func(m *store.Manifest) { m.States[second].TPM = store.TPMName(2) })
+			r.Change(t, func(m *store.Manifest) { m.States[second].SHA256 = nil })
+		}, "xml/2.xml cannot be read (the domain XML)", []bool{false, true, false}},
+		"a flipped byte of domain XML": {func(t *testing.T, r *Replica, _ string) {
+			name := r.Path(r.Manifest(t).States[second].DomainXML)
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			Flip(t, name, int64(strings.Index(string(b), "65536"))) // as good an XML, of less memory
+		}, "xml/2.xml is not as received (the domain XML)", []bool{false, true, false}},
+		"a flipped byte of UEFI variables": {func(t *testing.T, r *Replica, _ string) {
+			keep(t, r, second, store.NVRAMName(2), []byte("variables"))
+			Flip(t, r.Path(store.NVRAMName(2)), 3)
+		}, "nvram/2.fd is not as received (the UEFI variables)", []bool{false, true, false}},
+		"missing UEFI variables": {func(t *testing.T, r *Replica, _ string) {
+			keep(t, r, second, store.NVRAMName(2), []byte("variables"))
+			if err := os.Remove(r.Path(store.NVRAMName(2))); err != nil {
+				t.Fatal(err)
+			}
+		}, "nvram/2.fd is missing (the UEFI variables)", []bool{false, true, false}},
+		"a TPM's state that is none": {func(t *testing.T, r *Replica, _ string) {
+			keep(t, r, second, store.TPMName(2), []byte("no tar"))
 		}, "tpm/2.tar cannot be read (the TPM's state)", []bool{false, true, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -259,7 +293,12 @@ func TestDamageIsFoundNamedAndMarked(t *testing.T) {
 			for _, dir := range []string{"disks", "index", "xml"} {
 				Run(t, "cp", "-a", "--remove-destination", backup+"/"+dir, r.Path("."))
 			}
-			r.Change(t, func(m *store.Manifest) { m.States[second].NVRAM, m.States[second].TPM = "", "" })
+			r.Change(t, func(m *store.Manifest) {
+				s := &m.States[second]
+				delete(s.SHA256, s.NVRAM)
+				delete(s.SHA256, s.TPM)
+				s.NVRAM, s.TPM = "", ""
+			})
 			o = verify(t, r, "")
 			m = r.Manifest(t)
 			for i := range m.States {

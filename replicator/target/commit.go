@@ -38,7 +38,7 @@ func (t *Target) Commit(ctx context.Context, req replicator.CommitRequest) (*rep
 		if name == "" {
 			continue
 		}
-		if err := t.folder.WriteFile(name, content); err != nil {
+		if err := t.folder.Keep(state, name, content); err != nil {
 			return nil, t.storeError("keep the domain's definition", "", err)
 		}
 	}

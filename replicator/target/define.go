@@ -67,9 +67,9 @@ func (t *Target) chooseUUID(ctx context.Context) (string, error) {
 
 // define defines the replica's domain over run overlays, shut off and without
 // autostart.
-func (t *Target) define(ctx context.Context, state *store.State, run []store.RunOverlay) error {
+func (t *Target) define(ctx context.Context, state *store.State, sourceXML []byte, run []store.RunOverlay) error {
 	const op = "define the replica's domain"
-	xml, err := t.replicaXML(state, run)
+	xml, err := t.replicaXML(state, sourceXML, run)
 	if err != nil {
 		return t.fail(replicator.KindDefine, op, "", "", err)
 	}
@@ -86,12 +86,8 @@ func (t *Target) define(ctx context.Context, state *store.State, run []store.Run
 
 // replicaXML makes the replica's definition from the source's, changing only
 // what must differ.
-func (t *Target) replicaXML(state *store.State, run []store.RunOverlay) (string, error) {
-	b, err := os.ReadFile(t.folder.Path(state.DomainXML))
-	if err != nil {
-		return "", err
-	}
-	doc, err := domainxml.Parse(string(b))
+func (t *Target) replicaXML(state *store.State, sourceXML []byte, run []store.RunOverlay) (string, error) {
+	doc, err := domainxml.Parse(string(sourceXML))
 	if err != nil {
 		return "", err
 	}

@@ -55,8 +55,12 @@ func (t *Target) repoint(ctx context.Context) error {
 	if state == nil {
 		return t.unpoint(ctx)
 	}
+	files, err := t.readKept(state)
+	if err != nil {
+		return err
+	}
 	old := t.manifest.Run
-	fresh, nvram, err := t.makeRun(ctx, state)
+	fresh, nvram, err := t.makeRun(ctx, state, files.nvram)
 	if err != nil {
 		return t.storeError("make run overlays", "", err)
 	}
@@ -76,11 +80,11 @@ func (t *Target) repoint(ctx context.Context) error {
 		return err
 	}
 	faultpoint.Hit("target-before-define")
-	if err := t.define(ctx, state, fresh); err != nil {
+	if err := t.define(ctx, state, files.xml, fresh); err != nil {
 		return err
 	}
 	faultpoint.Hit("target-defined")
-	if err := t.placeTPM(state); err != nil {
+	if err := t.placeTPM(files.tpm); err != nil {
 		return t.fail(replicator.KindDefine, "put the TPM's state in place", "", "the replica's data is stored", err)
 	}
 	// Somebody may have started the domain before it was redefined: it then runs on
@@ -104,8 +108,8 @@ func (t *Target) unpoint(ctx context.Context) error {
 }
 
 // makeRun makes an empty overlay over each disk's image, and a copy of the UEFI
-// variables, whose name it returns, if the state has them.
-func (t *Target) makeRun(ctx context.Context, state *store.State) (fresh []store.RunOverlay, nvram string, err error) {
+// variables, whose name it returns, if there are any.
+func (t *Target) makeRun(ctx context.Context, state *store.State, variables []byte) (fresh []store.RunOverlay, nvram string, err error) {
 	serial := t.nextSerial(state.Generation)
 	var names []string
 	for _, d := range state.Disks {
@@ -127,12 +131,9 @@ func (t *Target) makeRun(ctx context.Context, state *store.State) (fresh []store
 		fresh = append(fresh, store.RunOverlay{Disk: d.Name, Image: name, Base: d.Image, SHA256: sum})
 		names = append(names, name)
 	}
-	if state.NVRAM != "" {
+	if variables != nil {
 		nvram = store.RunNVRAMName(state.Generation, serial)
-		b, err := os.ReadFile(t.folder.Path(state.NVRAM))
-		if err == nil {
-			err = t.folder.WriteFile(nvram, b)
-		}
+		err := t.folder.WriteFile(nvram, variables)
 		if err == nil {
 			err = t.own(t.folder.Path(nvram), 0o660)
 		}

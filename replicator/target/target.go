@@ -143,7 +143,7 @@ func (t *Target) lookAtHead(view *replicator.TargetView) {
 	for _, d := range state.Disks {
 		view.Head.Disks = append(view.Head.Disks, replicator.HeadDisk{Name: d.Name, Size: d.Size})
 	}
-	xml, err := os.ReadFile(t.folder.Path(state.DomainXML))
+	xml, err := state.ReadKept(t.folder.Dir(), state.DomainXML)
 	if err != nil {
 		view.Warnings = append(view.Warnings, fmt.Sprintf("the definition of state %s cannot be read: %v", state.ID, err))
 	}

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 
 	"vmsync/internal/passable"
-	"vmsync/internal/store"
 	"vmsync/replicator"
 )
 
@@ -13,15 +12,12 @@ import (
 // domain's UUID.
 const swtpmDir = "/var/lib/libvirt/swtpm"
 
-// placeTPM puts the state's TPM where libvirt has the domain's emulator look for it.
-// The domain is off. libvirt gives the files to the emulator's user when it starts.
-func (t *Target) placeTPM(state *store.State) error {
-	if state.TPM == "" {
+// placeTPM puts the state's TPM, if it has one, where libvirt has the domain's emulator
+// look for it. The domain is off. libvirt gives the files to the emulator's user when it
+// starts.
+func (t *Target) placeTPM(archive []byte) error {
+	if archive == nil {
 		return nil
-	}
-	archive, err := os.ReadFile(t.folder.Path(state.TPM))
-	if err != nil {
-		return err
 	}
 	return PlaceTPM(t.manifest.TargetUUID, archive)
 }

@@ -104,6 +104,42 @@ func TestFirmwareThatCannotBeReadIsNamedAndTheDisksAreCopied(t *testing.T) {
 	sameAsSource(t, m, "vda")
 }
 
+// TestAlteredFirmwareIsNotBooted has UEFI variables rot on the target where the replica's
+// domain has to be defined anew.
+func TestAlteredFirmwareIsNotBooted(t *testing.T) {
+	m, _ := uefiMachine(t)
+	name := m.Name()
+	dirty(t, m, "vda", 0, mib, 1)
+	sync(t, name)
+	folder := storeDir + "/" + name + "/"
+	damaged := head(t, name).NVRAM
+	f, err := os.OpenFile(hostb.Path(folder+damaged), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("bootOrder"), 4096); err != nil {
+		t.Fatal(err)
+	}
+	run := manifest(t, name).Run[0].Image
+	if err := os.Remove(hostb.Path(folder + run)); err != nil {
+		t.Fatal(err)
+	}
+	admins(t, "discard-run", name).exits(t, 1, "state "+head(t, name).ID+": "+damaged+" is not as received", "vmsync verify "+name)
+	dirty(t, m, "vda", mib, mib, 2)
+	o := trySync(t, name)
+	succeeded(t, o)
+	if w := o.messages("warning"); !strings.Contains(w, damaged+" is not as received") {
+		t.Errorf("warnings: %q", w)
+	}
+	fresh := manifest(t, name).RunNVRAM
+	got, err := hostb.ReadFile(folder + fresh)
+	if err != nil || !bytes.Contains(got, []byte("BootOrder of this machine")) {
+		t.Errorf("the replica's UEFI variables are not the newest state's: %d bytes, %v", len(got), err)
+	}
+	sameAsSource(t, m, "vda")
+}
+
 // TestReplicaStartsWithTheFirmwareOfItsState starts a replica, whose firmware then
 // writes, and looks at what it has and at what the state keeps.
 func TestReplicaStartsWithTheFirmwareOfItsState(t *testing.T) {
