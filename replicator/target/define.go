@@ -14,42 +14,6 @@ import (
 	"vmsync/replicator"
 )
 
-// refuseForeign refuses a domain on the target that has the replica's name but
-// is not the replica.
-func (t *Target) refuseForeign(ctx context.Context) error {
-	const op = "look at the replica's domain"
-	dom, err := t.virt.Lookup(ctx, t.domain)
-	if errors.Is(err, libvirt.ErrNoDomain) {
-		return nil
-	}
-	var xml string
-	if err == nil {
-		xml, err = dom.XML(ctx, libvirt.Portable)
-	}
-	if err != nil {
-		return t.fail(replicator.KindUnreachable, op, "", "is libvirtd healthy on the target?", err)
-	}
-	doc, err := domainxml.Parse(xml)
-	if err != nil {
-		return t.fail(replicator.KindOther, op, "", "", err)
-	}
-	if mark, ok := doc.Mark(); ok && mark.Pair == t.manifest.Pair {
-		if mark.Role != "" && mark.Role != string(t.manifest.Role) {
-			return t.fail(replicator.KindRole, op, "", "see with `virsh metadata` who changed it, and have one of them say what is true",
-				fmt.Errorf("the domain on the target is marked as %s, but the store says it is %s", mark.Role, t.manifest.Role))
-		}
-		return nil
-	}
-	return t.foreign()
-}
-
-// foreign is the error of a domain that has the replica's name but is not the replica.
-func (t *Target) foreign() error {
-	return t.fail(replicator.KindOtherMachine, "look at the replica's domain", "",
-		"give the replica another name with --target-domain, or undefine that domain if it is not needed",
-		errors.New("the target has a domain of this name that is not a replica of this store"))
-}
-
 // chooseUUID keeps the source's UUID where it is free on the target.
 func (t *Target) chooseUUID(ctx context.Context) (string, error) {
 	want := t.manifest.Source.UUID
@@ -81,6 +45,7 @@ func (t *Target) define(ctx context.Context, state *store.State, sourceXML []byt
 	if err != nil {
 		return t.fail(replicator.KindDefine, op, "", "the replica's data is stored; see what libvirt on the target is missing", err)
 	}
+	t.bootsElsewhere = false
 	return nil
 }
 

@@ -33,6 +33,9 @@ func (t *Target) lookOnly(ctx context.Context, req replicator.OpenRequest) (*rep
 		images, ierr := folder.Images()
 		if !errors.Is(err, fs.ErrNotExist) || ierr != nil || len(images) > 0 {
 			refused(look, t.fail(replicator.KindStore, "open the store", "", "nothing touches it until that is put right", err))
+		} else if t.virt != nil {
+			t.manifest = &store.Manifest{}
+			refused(look, t.refuseForeign(ctx))
 		}
 		return view, nil
 	}

@@ -50,6 +50,10 @@ type Target struct {
 	// until it has a state.
 	before *store.Manifest
 
+	// bootsElsewhere is set when the domain was defined over files in another folder, which
+	// the replica was moved from.
+	bootsElsewhere bool
+
 	// prep is what Prepare made and Commit has not taken yet.
 	prep *preparation
 	// received is what the data plane reported.

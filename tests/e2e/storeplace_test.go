@@ -1,0 +1,112 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"vmsync/tests/lab"
+)
+
+const (
+	storeAway  = "/var/lib/vmsync-away"
+	storeOther = "/var/lib/vmsync-other"
+)
+
+// awayStore has machine m replicated to a store that can be hidden and moved.
+func awayStore(t *testing.T) *lab.Machine {
+	t.Helper()
+	m := machine(t, qcow2("vda", 64*mib))
+	t.Cleanup(func() {
+		ctx, cancel := cleanupContext()
+		defer cancel()
+		if err := hostb.Machine(m.Name()).Remove(ctx); err != nil {
+			t.Error(err)
+		}
+		if _, err := hostb.Run(ctx, "sh", "-c", "umount "+storeAway+" 2>/dev/null; rm -rf "+storeAway+" "+storeOther); err != nil {
+			t.Error(err)
+		}
+	})
+	dirty(t, m, "vda", 0, mib, 1)
+	sync(t, m.Name(), "--store", storeAway)
+	dirty(t, m, "vda", 8*mib, mib, 2)
+	return m
+}
+
+// bootsFrom checks where the replica's domain has its disk.
+func bootsFrom(t *testing.T, m *lab.Machine, store string) {
+	t.Helper()
+	if out := on(t, hostb, "virsh", "domblklist", m.Name()); !strings.Contains(out, " "+store+"/"+m.Name()+"/run/vda.") {
+		t.Errorf("the domain's disk is not in %s:\n%s", store, out)
+	}
+}
+
+// TestStoreThatIsNotMountedGetsNoFirstCopy has a store disappear as when its file system is not
+// mounted: the folder is there, and empty.
+func TestStoreThatIsNotMountedGetsNoFirstCopy(t *testing.T) {
+	m := awayStore(t)
+	was := checkpoints(t, m)
+	on(t, hostb, "mount", "-t", "tmpfs", "none", storeAway)
+	e := failed(t, trySync(t, m.Name(), "--store", storeAway), 1, "other-machine", m.Name(), "")
+	if !strings.Contains(e.Message, storeAway+"/"+m.Name()+" that is not there") || !strings.Contains(e.Hint, "mount the file system") {
+		t.Errorf("%+v", e)
+	}
+	if out := on(t, hostb, "ls", "-A", storeAway); out != "" {
+		t.Errorf("below the mount point: %s", out)
+	}
+	admins(t, "doctor", m.Name(), "--source-uri", uriA, "--store", storeAway).exits(t, 1, "it refuses", "that is not there", "mount the file system")
+	on(t, hostb, "umount", storeAway)
+	if now := checkpoints(t, m); strings.Join(now, " ") != strings.Join(was, " ") {
+		t.Errorf("checkpoints %v, were %v", now, was)
+	}
+	if s := sync(t, m.Name(), "--store", storeAway); s.Kind != "incremental" {
+		t.Errorf("%+v", s)
+	}
+	if left := litter(t, m); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestMovedReplicaBootsFromWhereItIs(t *testing.T) {
+	m := awayStore(t)
+	bootsFrom(t, m, storeAway)
+
+	// Another store is not where this replica is, and a copy of it is none that follows the source.
+	e := failed(t, trySync(t, m.Name(), "--store", storeOther), 1, "other-machine", m.Name(), "")
+	if !strings.Contains(e.Message, "boots a replica in "+storeAway+"/"+m.Name()) || !strings.Contains(e.Hint, "--target-domain") {
+		t.Errorf("%+v", e)
+	}
+	on(t, hostb, "cp", "-a", storeAway+"/.", storeOther)
+	e = failed(t, trySync(t, m.Name(), "--store", storeOther), 1, "other-machine", m.Name(), "")
+	if !strings.Contains(e.Message, storeOther+"/"+m.Name()+" is a copy of it") || !strings.Contains(e.Hint, "move "+storeAway+"/"+m.Name()+" away") {
+		t.Errorf("%+v", e)
+	}
+	bootsFrom(t, m, storeAway)
+	if s := sync(t, m.Name(), "--store", storeAway); s.Kind != "incremental" {
+		t.Errorf("%+v", s)
+	}
+	on(t, hostb, "sh", "-c", "rm -r "+storeOther+" && ln -s "+storeAway+" "+storeOther)
+	for _, path := range []string{storeOther, storeAway} {
+		if s := sync(t, m.Name(), "--store", path); s.Kind != "incremental" {
+			t.Errorf("by another path: %+v", s)
+		}
+		bootsFrom(t, m, path)
+	}
+
+	on(t, hostb, "sh", "-c", "rm "+storeOther+" && mv "+storeAway+" "+storeOther)
+	admins(t, "doctor", m.Name(), "--source-uri", uriA, "--store", storeOther).exits(t, 0, "the replica's domain does not boot the state that it should")
+	// Nothing has changed, and no state is made.
+	if o := trySync(t, m.Name(), "--store", storeOther, "--min-changed", "1M"); o.code != 0 {
+		t.Errorf("%+v", o)
+	}
+	bootsFrom(t, m, storeOther)
+	replica := hostb.Machine(m.Name())
+	if err := replica.StartPaused(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := replica.Destroy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := litter(t, m); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
