@@ -18,6 +18,7 @@ package libvirt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -31,69 +32,118 @@ const (
 	// systemd brings it back within 2 s.
 	reopenFor   = 10 * time.Second
 	reopenPause = 300 * time.Millisecond
+	// closeFor is how long Close waits for libvirtd's good-bye.
+	closeFor = 2 * time.Second
 )
 
 // Conn is a connection to this host's libvirt. It is safe for several goroutines.
 type Conn struct {
-	mu     sync.Mutex
+	connect func() (*lv.Connect, error)
+	limit   time.Duration // of each call
+
+	// opening is held by who opens the connection, which may hang.
+	opening sync.Mutex
+
+	mu     sync.Mutex  // never held while libvirt is asked
 	raw    *lv.Connect // nil after Close, or while libvirtd is away
 	closed bool
 }
 
 // Open connects to qemu:///system.
 func Open(ctx context.Context) (*Conn, error) {
-	c := new(Conn)
-	_, err := call(ctx, c, "connect to libvirt", "", once, func(*lv.Connect) (struct{}, error) {
-		return struct{}{}, nil
-	})
-	if err != nil {
+	c := &Conn{connect: func() (*lv.Connect, error) { return lv.NewConnect(systemURI) }, limit: callLimit}
+	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// Close closes the connection. Calls made later fail with ErrDisconnected.
-func (c *Conn) Close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	c.drop()
+func (c *Conn) open(ctx context.Context) error {
+	_, err := call(ctx, c, "connect to libvirt", "", once, func(*lv.Connect) (struct{}, error) {
+		return struct{}{}, nil
+	})
+	if err != nil {
+		c.Close() // a libvirtd that answers after all finds nobody
+	}
+	return err
 }
 
-// drop forgets the raw connection; mu is held.
-func (c *Conn) drop() {
-	if c.raw != nil {
-		// The result is a reference count, the error that of a connection which is
-		// gone anyway.
-		_, _ = c.raw.Close()
-		c.raw = nil
+// Close closes the connection. Calls made later fail with ErrDisconnected. A libvirtd that
+// hangs does not hold it up for long.
+func (c *Conn) Close() {
+	c.mu.Lock()
+	raw := c.raw
+	c.raw, c.closed = nil, true
+	c.mu.Unlock()
+	if raw == nil {
+		return
 	}
+	gone := make(chan struct{})
+	go func() {
+		drop(raw)
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-time.After(closeFor):
+	}
+}
+
+// drop gives up a reference to a raw connection.
+func drop(raw *lv.Connect) {
+	// The result is a reference count, the error that of a connection which is gone anyway.
+	_, _ = raw.Close()
 }
 
 // acquire returns the raw connection with a reference of its own, opening it if
 // need be. The caller closes it.
 func (c *Conn) acquire() (*lv.Connect, error) {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	if raw, err := c.opened(); raw != nil || err != nil {
+		return raw, err
+	}
+	raw, err := c.connect()
+	if err != nil {
+		return nil, err
+	}
+	kept, err := c.keep(raw)
+	if !kept {
+		drop(raw)
+		return nil, errClosed
+	}
+	return raw, err
+}
+
+// keep makes a raw connection that of the calls to come, and takes a reference for the
+// first, unless nobody wants one any more.
+func (c *Conn) keep(raw *lv.Connect) (kept bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false, nil
+	}
+	c.raw = raw
+	return true, raw.Ref()
+}
+
+// opened returns the raw connection with a reference of its own, or nil if it is to be
+// opened. One that is broken it drops.
+func (c *Conn) opened() (*lv.Connect, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil, errClosed
 	}
-	if c.raw != nil {
-		if alive, err := c.raw.IsAlive(); err != nil || !alive {
-			c.drop()
-		}
-	}
 	if c.raw == nil {
-		raw, err := lv.NewConnect(systemURI)
-		if err != nil {
-			return nil, err
-		}
-		c.raw = raw
+		return nil, nil
 	}
-	if err := c.raw.Ref(); err != nil {
-		return nil, err
+	if alive, err := c.raw.IsAlive(); err != nil || !alive {
+		drop(c.raw)
+		c.raw = nil
+		return nil, nil
 	}
-	return c.raw, nil
+	return c.raw, c.raw.Ref()
 }
 
 // mode says whether a call may be made again when libvirtd went away under it.
@@ -110,7 +160,7 @@ const (
 const callLimit = 5 * time.Minute
 
 // errHangs is why a call was given up.
-var errHangs = fmt.Errorf("libvirt has not answered for %s: libvirtd there, or the domain's qemu, hangs", callLimit)
+var errHangs = errors.New("libvirtd there, or the domain's qemu, hangs")
 
 // call runs f with the raw connection and waits for its end or the context's. f
 // must hand its result back only by returning it: it may run on after call returned.
@@ -133,7 +183,7 @@ func call[T any](ctx context.Context, c *Conn, op, domain string, m mode, f func
 		}
 		return r
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, callLimit, errHangs)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.limit, fmt.Errorf("libvirt has not answered for %s: %w", c.limit, errHangs))
 	defer cancel()
 	var none T
 	deadline := time.Now().Add(reopenFor)
@@ -167,7 +217,7 @@ func call[T any](ctx context.Context, c *Conn, op, domain string, m mode, f func
 // gaveUp is the error of a call whose context has ended.
 func gaveUp(ctx context.Context, op, domain string) *Error {
 	e := &Error{Op: op, Domain: domain, Err: context.Cause(ctx)}
-	if e.Err == errHangs {
+	if errors.Is(e.Err, errHangs) {
 		e.Kind = ErrDisconnected
 	}
 	return e

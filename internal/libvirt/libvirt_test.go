@@ -1,7 +1,6 @@
 package libvirt
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -192,27 +191,6 @@ func TestLostConnectionIsNoInternalError(t *testing.T) {
 	}
 	if denied := newError("op", "", lv.Error{Code: lv.ERR_AUTH_FAILED}, true); !errors.Is(denied, ErrDenied) {
 		t.Errorf("got %v (%v)", denied, denied.Kind)
-	}
-}
-
-func TestContextEndsABlockedCall(t *testing.T) {
-	c := &Conn{}
-	c.mu.Lock() // as if opening the connection hung
-	defer c.mu.Unlock()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_, err := (&Domain{Name: "web", conn: c}).XML(ctx, Live)
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestClosedConnectionStaysClosed(t *testing.T) {
-	c := &Conn{}
-	c.Close()
-	_, err := c.Host(context.Background())
-	if !errors.Is(err, ErrDisconnected) {
-		t.Errorf("got %v", err)
 	}
 }
 
