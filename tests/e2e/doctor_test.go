@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 
 	"vmsync/tests/lab"
@@ -40,8 +41,18 @@ func TestDoctorExplains(t *testing.T) {
 	randomData(t, m, "vda", 64*mib, 24*mib)
 	r := midCopy(t, m)
 	says(doctor(hostb, 0, fromB...), "another run holds the lock", "a run is at work", "it waits some seconds")
-	killAll(t, hosta, "vmsync guard", "vmsync agent")
-	killAll(t, hostb, "vmsync sync", "vmsync agent")
+	// None is to notice that another is gone, and clean up.
+	agents := []struct {
+		host *lab.Host
+		name string
+	}{{hostb, "vmsync agent"}, {hosta, "vmsync guard"}, {hosta, "vmsync agent"}}
+	for _, a := range agents {
+		signal(t, a.host, a.name, syscall.SIGSTOP)
+	}
+	signal(t, hostb, "vmsync sync", syscall.SIGKILL)
+	for _, a := range agents {
+		signal(t, a.host, a.name, syscall.SIGKILL)
+	}
 	if o := r.wait(); o.code == 0 {
 		t.Fatal("the sync succeeded without its agents")
 	}

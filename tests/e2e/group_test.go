@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	gosync "sync"
@@ -391,13 +392,20 @@ func frozenTogether(t *testing.T, m member) *running {
 func groupAgentKilled(t *testing.T, members []member) {
 	a, b := members[0], members[1]
 	before, _ := a.states()
-	r := frozenTogether(t, a)
-	pids, err := hosta.Pids(t.Context(), "vmsync agent")
-	if err != nil || len(pids) < 2 {
-		t.Fatalf("agents %v, %v", pids, err)
+	agents := func() []int {
+		pids, err := hosta.Pids(t.Context(), "vmsync agent")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pids
 	}
-	// The watch of the source has one, too; it was there first.
-	if err := hosta.Kill(t.Context(), pids[len(pids)-1], syscall.SIGKILL); err != nil {
+	watch := agents() // the watch of the source has one, too
+	r := frozenTogether(t, a)
+	runs := slices.DeleteFunc(agents(), func(pid int) bool { return slices.Contains(watch, pid) })
+	if len(runs) != 2 {
+		t.Fatalf("agents %v, besides %v", runs, watch)
+	}
+	if err := hosta.Kill(t.Context(), runs[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	on(t, hosta, "touch", heldFrozen)
