@@ -45,7 +45,7 @@ func (t *Target) define(ctx context.Context, state *store.State, sourceXML []byt
 	if err != nil {
 		return t.fail(replicator.KindDefine, op, "", "the replica's data is stored; see what libvirt on the target is missing", err)
 	}
-	t.bootsElsewhere = false
+	t.domainStale = false
 	return nil
 }
 

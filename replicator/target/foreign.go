@@ -18,10 +18,11 @@ import (
 const opDomain = "look at the replica's domain"
 
 // refuseForeign refuses a domain on the target that has the replica's name but
-// is not the replica.
+// is not the replica. It notes where that is to be defined anew.
 func (t *Target) refuseForeign(ctx context.Context) error {
 	dom, err := t.virt.Lookup(ctx, t.domain)
 	if errors.Is(err, libvirt.ErrNoDomain) {
+		t.domainStale = true
 		return nil
 	}
 	var xml string
@@ -76,7 +77,7 @@ func (t *Target) refuseCopy(mark domainxml.Mark) error {
 	if mark.Store == t.folder.Dir() || !filepath.IsAbs(mark.Store) {
 		return nil
 	}
-	t.bootsElsewhere = true
+	t.domainStale = true
 	here, err := os.Stat(t.folder.Dir())
 	if err != nil {
 		return t.storeError("open the store", "", err)

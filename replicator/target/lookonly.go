@@ -73,6 +73,7 @@ func (t *Target) lookAtReplica(ctx context.Context, look *replicator.TargetLook)
 	m := t.manifest
 	look.Source, look.Role, look.States = m.Source.Host, string(m.Role), len(m.States)
 	t.lookAtUse(ctx, look)
+	refused(look, t.refuseReadOnlyStore())
 	refused(look, t.leaveRoom("keep another state"))
 	for i := range m.States {
 		if damage := m.Damage(&m.States[i]); damage != "" {
@@ -140,7 +141,7 @@ func (t *Target) lookForLeftovers(look *replicator.TargetLook, held store.Held) 
 		left("files of dead runs: %s", strings.Join(debris, ", "))
 	}
 	if s := t.bootable(); s != nil && !t.pointed() {
-		left("the replica's domain does not boot the state that it should, %s", s.ID)
+		left("the replica's domain, which is not there or does not boot the state that it should, %s", s.ID)
 	}
 	policy, err := policyOf(&m)
 	if err != nil {

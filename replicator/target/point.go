@@ -18,7 +18,7 @@ func (t *Target) bootable() *store.State { return t.manifest.Sound() }
 // pointed tells whether the domain's run overlays are there, one for each disk of the
 // state to boot and no others, and where the domain looks for them.
 func (t *Target) pointed() bool {
-	if t.bootsElsewhere {
+	if t.domainStale {
 		return false
 	}
 	state := t.bootable()

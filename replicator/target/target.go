@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"vmsync/internal/libvirt"
 	"vmsync/internal/qemu"
@@ -50,9 +51,9 @@ type Target struct {
 	// until it has a state.
 	before *store.Manifest
 
-	// bootsElsewhere is set when the domain was defined over files in another folder, which
-	// the replica was moved from.
-	bootsElsewhere bool
+	// domainStale is set when the domain is not there, or was defined over files in another
+	// folder, which the replica was moved from.
+	domainStale bool
 
 	// prep is what Prepare made and Commit has not taken yet.
 	prep *preparation
@@ -206,6 +207,9 @@ func (t *Target) openStore(ctx context.Context, req replicator.OpenRequest) erro
 	}); err != nil {
 		if replicator.KindOf(err) == replicator.KindBusy {
 			return err
+		}
+		if errors.Is(err, syscall.EROFS) {
+			return t.readOnlyStore(filepath.Clean(req.Store))
 		}
 		return t.fail(replicator.KindStore, op, "", "the store must be a folder on the target that root can write to; see --store", err)
 	}

@@ -93,7 +93,7 @@ func TestMovedReplicaBootsFromWhereItIs(t *testing.T) {
 	}
 
 	on(t, hostb, "sh", "-c", "rm "+storeOther+" && mv "+storeAway+" "+storeOther)
-	admins(t, "doctor", m.Name(), "--source-uri", uriA, "--store", storeOther).exits(t, 0, "the replica's domain does not boot the state that it should")
+	admins(t, "doctor", m.Name(), "--source-uri", uriA, "--store", storeOther).exits(t, 0, "does not boot the state that it should")
 	// Nothing has changed, and no state is made.
 	if o := trySync(t, m.Name(), "--store", storeOther, "--min-changed", "1M"); o.code != 0 {
 		t.Errorf("%+v", o)
@@ -108,5 +108,61 @@ func TestMovedReplicaBootsFromWhereItIs(t *testing.T) {
 	}
 	if left := litter(t, m); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestReadOnlyStoreIsNamedAndKept has the store's file system refuse writes, as the kernel has it do
+// after an error of its disk.
+func TestReadOnlyStoreIsNamedAndKept(t *testing.T) {
+	m := machine(t, qcow2("vda", 64*mib))
+	smallStore(t, m, storeAway, 100*mib)
+	dirty(t, m, "vda", 0, mib, 1)
+	sync(t, m.Name(), "--store", storeAway)
+	was := listDir(t, hostb, storeAway+"/"+m.Name()+"/disks")
+	dirty(t, m, "vda", 8*mib, mib, 2)
+	on(t, hostb, "mount", "-o", "remount,ro", storeAway)
+	e := failed(t, trySync(t, m.Name(), "--store", storeAway), 1, "store", m.Name(), "")
+	if !strings.Contains(e.Message, "read-only file system") {
+		t.Errorf("%+v", e)
+	}
+	t.Logf("%s; %s", e.Message, e.Hint)
+	admins(t, "doctor", m.Name(), "--source-uri", uriA, "--store", storeAway).exits(t, 1, "it refuses", "read-only")
+	admins(t, "states", m.Name(), "--store", storeAway).ok(t, "full")
+	if got := listDir(t, hostb, storeAway+"/"+m.Name()+"/disks"); strings.Join(got, " ") != strings.Join(was, " ") {
+		t.Errorf("images %v, were %v", got, was)
+	}
+	on(t, hostb, "mount", "-o", "remount,rw", storeAway)
+	if s := sync(t, m.Name(), "--store", storeAway); s.Kind != "incremental" {
+		t.Errorf("%+v", s)
+	}
+	if left := litter(t, m); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestLostDomainIsDefinedAgain has a target forget the replica's domain, as one whose system
+// was installed anew, while the source has nothing new.
+func TestLostDomainIsDefinedAgain(t *testing.T) {
+	m := awayStore(t)
+	sync(t, m.Name(), "--store", storeAway)
+	states := len(listDir(t, hostb, storeAway+"/"+m.Name()+"/xml"))
+	on(t, hostb, "virsh", "undefine", m.Name())
+	admins(t, "doctor", m.Name(), "--source-uri", uriA, "--store", storeAway).exits(t, 0, "the replica's domain, which is not there")
+	if o := trySync(t, m.Name(), "--store", storeAway, "--min-changed", "1M"); o.code != 0 {
+		t.Errorf("%+v", o)
+	}
+	if now := len(listDir(t, hostb, storeAway+"/"+m.Name()+"/xml")); now != states {
+		t.Errorf("%d states, were %d", now, states)
+	}
+	bootsFrom(t, m, storeAway)
+	on(t, hostb, "virsh", "undefine", m.Name())
+	admins(t, "discard-run", m.Name(), "--store", storeAway).ok(t) // for who has no source any more
+	bootsFrom(t, m, storeAway)
+	replica := hostb.Machine(m.Name())
+	if err := replica.StartPaused(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := replica.Destroy(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
