@@ -139,7 +139,7 @@ func (c *Conn) opened() (*lv.Connect, error) {
 		return nil, nil
 	}
 	if alive, err := c.raw.IsAlive(); err != nil || !alive {
-		drop(c.raw)
+		drop(c.raw) // there is nobody to say good-bye to, and so to wait for
 		c.raw = nil
 		return nil, nil
 	}

@@ -20,33 +20,48 @@ const opDomain = "look at the replica's domain"
 // refuseForeign refuses a domain on the target that has the replica's name but
 // is not the replica. It notes where that is to be defined anew.
 func (t *Target) refuseForeign(ctx context.Context) error {
-	dom, err := t.virt.Lookup(ctx, t.domain)
-	if errors.Is(err, libvirt.ErrNoDomain) {
+	_, doc, err := t.ownDomain(ctx)
+	if err != nil {
+		return err
+	}
+	if doc == nil {
 		t.domainStale = true
 		return nil
+	}
+	mark, _ := doc.Mark()
+	if mark.Role != "" && mark.Role != string(t.manifest.Role) {
+		return t.fail(replicator.KindRole, opDomain, "", "see with `virsh metadata` who changed it, and have one of them say what is true",
+			fmt.Errorf("the domain on the target is marked as %s, but the store says it is %s", mark.Role, t.manifest.Role))
+	}
+	return t.refuseCopy(mark)
+}
+
+// ownDomain is the replica's domain and its definition; nil if it is not defined. One of
+// its name that is not the replica is refused.
+func (t *Target) ownDomain(ctx context.Context) (*libvirt.Domain, *domainxml.Document, error) {
+	dom, err := t.virt.Lookup(ctx, t.domain)
+	if errors.Is(err, libvirt.ErrNoDomain) {
+		return nil, nil, nil
 	}
 	var xml string
 	if err == nil {
 		xml, err = dom.XML(ctx, libvirt.Portable)
 	}
 	if err != nil {
-		return t.fail(replicator.KindUnreachable, opDomain, "", "is libvirtd healthy on the target?", err)
+		return nil, nil, t.fail(replicator.KindUnreachable, opDomain, "", "is libvirtd healthy on the target?", err)
 	}
 	doc, err := domainxml.Parse(xml)
 	if err != nil {
-		return t.fail(replicator.KindOther, opDomain, "", "", err)
+		return nil, nil, t.fail(replicator.KindOther, opDomain, "", "", err)
 	}
 	mark, ok := doc.Mark()
 	switch {
 	case !ok:
-		return t.foreign()
+		return nil, nil, t.foreign()
 	case mark.Pair != t.manifest.Pair:
-		return t.astray(mark)
-	case mark.Role != "" && mark.Role != string(t.manifest.Role):
-		return t.fail(replicator.KindRole, opDomain, "", "see with `virsh metadata` who changed it, and have one of them say what is true",
-			fmt.Errorf("the domain on the target is marked as %s, but the store says it is %s", mark.Role, t.manifest.Role))
+		return nil, nil, t.astray(mark)
 	}
-	return t.refuseCopy(mark)
+	return dom, doc, nil
 }
 
 // foreign is the error of a domain that has the replica's name but is not the replica.

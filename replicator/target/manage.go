@@ -358,30 +358,6 @@ func (a *Admin) SetRole(ctx context.Context, role store.Role) (bool, error) {
 	return true, nil
 }
 
-// ownDomain is the replica's domain and its definition; nil if it is not defined.
-func (t *Target) ownDomain(ctx context.Context) (*libvirt.Domain, *domainxml.Document, error) {
-	const op = "look at the replica's domain"
-	dom, err := t.virt.Lookup(ctx, t.domain)
-	if errors.Is(err, libvirt.ErrNoDomain) {
-		return nil, nil, nil
-	}
-	var xml string
-	if err == nil {
-		xml, err = dom.XML(ctx, libvirt.Portable)
-	}
-	if err != nil {
-		return nil, nil, t.fail(replicator.KindUnreachable, op, "", "is libvirtd healthy on the target?", err)
-	}
-	doc, err := domainxml.Parse(xml)
-	if err != nil {
-		return nil, nil, t.fail(replicator.KindOther, op, "", "", err)
-	}
-	if mark, ok := doc.Mark(); !ok || mark.Pair != t.manifest.Pair {
-		return nil, nil, t.foreign()
-	}
-	return dom, doc, nil
-}
-
 // connect opens libvirt, for what changes the domain.
 func (a *Admin) connect(ctx context.Context) error {
 	if a.t.virt != nil {
