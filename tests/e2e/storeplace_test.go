@@ -40,6 +40,29 @@ func bootsFrom(t *testing.T, m *lab.Machine, store string) {
 	}
 }
 
+// startsAndEnds starts the replica and ends it again.
+func startsAndEnds(t *testing.T, m *lab.Machine) {
+	t.Helper()
+	replica := hostb.Machine(m.Name())
+	if err := replica.StartPaused(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := replica.Destroy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// goesOnAway checks that the next sync to the away store goes on where the replica was.
+func goesOnAway(t *testing.T, m *lab.Machine) {
+	t.Helper()
+	if s := sync(t, m.Name(), "--store", storeAway); s.Kind != "incremental" {
+		t.Errorf("%+v", s)
+	}
+	if left := litter(t, m); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // TestStoreThatIsNotMountedGetsNoFirstCopy has a store disappear as when its file system is not
 // mounted: the folder is there, and empty.
 func TestStoreThatIsNotMountedGetsNoFirstCopy(t *testing.T) {
@@ -58,12 +81,15 @@ func TestStoreThatIsNotMountedGetsNoFirstCopy(t *testing.T) {
 	if now := checkpoints(t, m); strings.Join(now, " ") != strings.Join(was, " ") {
 		t.Errorf("checkpoints %v, were %v", now, was)
 	}
-	if s := sync(t, m.Name(), "--store", storeAway); s.Kind != "incremental" {
+	goesOnAway(t, m)
+
+	// The replica is lost: what is advised for that helps.
+	on(t, hostb, "mount", "-t", "tmpfs", "none", storeAway)
+	on(t, hostb, "virsh", "undefine", m.Name(), "--nvram")
+	if s := sync(t, m.Name(), "--store", storeAway); s.Kind != "full" {
 		t.Errorf("%+v", s)
 	}
-	if left := litter(t, m); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
+	bootsFrom(t, m, storeAway)
 }
 
 func TestMovedReplicaBootsFromWhereItIs(t *testing.T) {
@@ -99,13 +125,7 @@ func TestMovedReplicaBootsFromWhereItIs(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	bootsFrom(t, m, storeOther)
-	replica := hostb.Machine(m.Name())
-	if err := replica.StartPaused(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := replica.Destroy(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	startsAndEnds(t, m)
 	if left := litter(t, m); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
@@ -132,12 +152,7 @@ func TestReadOnlyStoreIsNamedAndKept(t *testing.T) {
 		t.Errorf("images %v, were %v", got, was)
 	}
 	on(t, hostb, "mount", "-o", "remount,rw", storeAway)
-	if s := sync(t, m.Name(), "--store", storeAway); s.Kind != "incremental" {
-		t.Errorf("%+v", s)
-	}
-	if left := litter(t, m); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
+	goesOnAway(t, m)
 }
 
 // TestLostDomainIsDefinedAgain has a target forget the replica's domain, as one whose system
@@ -158,11 +173,5 @@ func TestLostDomainIsDefinedAgain(t *testing.T) {
 	on(t, hostb, "virsh", "undefine", m.Name())
 	admins(t, "discard-run", m.Name(), "--store", storeAway).ok(t) // for who has no source any more
 	bootsFrom(t, m, storeAway)
-	replica := hostb.Machine(m.Name())
-	if err := replica.StartPaused(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := replica.Destroy(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	startsAndEnds(t, m)
 }
